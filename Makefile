@@ -1,0 +1,72 @@
+# Everything a newcomer or CI types. Each target works in a fresh clone: it makes .venv, installs what it
+# needs from the package index that pip is set up for, and goes. ARGS passes arguments on:
+#     make demo ARGS="--kill --seconds 20"      make test ARGS="tests/bus -k close"
+
+PYTHON ?= python3
+VENV   ?= .venv
+ARGS   ?=
+SEEDS  ?= 10000
+
+PY  := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+
+# The checkers are pinned in pyproject.toml: pyright need not look on the network for a newer one.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format coverage bench sim clean
+# A recipe that fails must not leave a stamp that says it worked.
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+
+demo: $(VENV)/runs ## three nodes, one database, caches kept right by the bus; ends with the ledger
+	@$(VENV)/bin/bus demo $(ARGS)
+
+test: $(VENV)/develops ## the whole suite
+	@$(PY) -m pytest $(ARGS)
+
+check: $(VENV)/develops ## format, lint, types
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/pyright --pythonpath $(PY)
+
+format: $(VENV)/develops ## put every file into the one format
+	$(VENV)/bin/ruff format
+	$(VENV)/bin/ruff check --fix
+
+coverage: $(VENV)/develops ## every branch of the protocol core is taken by its own tests
+	@$(PY) -m coverage run -m pytest -q --seeds 100 tests/protocol tests/simulation
+	@$(PY) -m coverage report --include='bus/protocol/*' --fail-under=100
+
+bench: $(VENV)/develops ## throughput and latency beside the raw clients
+	@$(PY) -m bus.bench $(ARGS)
+
+sim: $(VENV)/develops ## the long simulation; SEEDS=n for another number of seeds
+	@$(PY) -m pytest tests/simulation -q --timeout=0 --seeds $(SEEDS) $(ARGS)
+
+clean: ## remove the environment and everything that was built or cached
+	rm -rf $(VENV) dist build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps: made once, made again when pyproject.toml changes.
+$(VENV)/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "This needs Python 3.11 or newer as '$(PYTHON)', found: $$($(PYTHON) --version 2>&1)." >&2; \
+	    echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) --version) ..." >&2
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/runs: $(VENV)/made pyproject.toml
+	@echo "Installing the bus into $(VENV) ..." >&2
+	@$(PIP) -e '.[zenoh,rich]'
+	@touch $@
+
+# Includes what `runs` stands for.
+$(VENV)/develops: $(VENV)/made pyproject.toml
+	@echo "Installing the bus and what tests and checks need into $(VENV) (about a minute) ..." >&2
+	@$(PIP) -e '.[all,dev]'
+	@touch $(VENV)/runs $@

@@ -1,0 +1,399 @@
+"""Bus: what an application opens. Validates, numbers, subscribes, waits; what is alive is in `node`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import weakref
+from typing import TYPE_CHECKING, TypeVar, cast, overload
+
+import anyio
+
+from bus import opening, progress
+from bus.errors import Closed, ConfigError, Forked, TooLarge, UsageError, WrongThread
+from bus.event import Event, EventTypes, Message
+from bus.inlet import ThreadInlet
+from bus.isolation import Job, Waker, current_loop, sleep
+from bus.node import Node
+from bus.protocol.inbox import DropPolicy, Inbox
+from bus.protocol.limits import Limits
+from bus.routing import CallbackRoute, InboxRoute, Route, Router
+from bus.signals import Change, Confirmed, Loss, Status, Up
+from bus.subscription import Callback, Subscription, widen
+from bus.waiting import Membership
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from bus.config import Coordinator
+
+A = TypeVar("A", bound=Event)
+B = TypeVar("B", bound=Event)
+C = TypeVar("C", bound=Event)
+
+_NOBODY = -1
+_open_buses: weakref.WeakSet[Bus] = weakref.WeakSet()
+
+
+class Bus:
+    """One node of the cluster. `async with Bus.open(...) as bus`; see `open`."""
+
+    def __init__(
+        self, coordinator: Coordinator, name: str, channel: str, events: Iterable[type[Event]],
+        limits: Limits,
+    ) -> None:  # fmt: skip
+        self._types = EventTypes()
+        self._types.add(events)
+        self._known = self._types.known
+        self._encode = self._types.encoder.encode
+        self._limits = limits
+        self._max_event = limits.event
+        self._router = Router(self._types, self._on_change)
+        epoch = secrets.randbits(63) or 1
+        self._node = Node(name, epoch, channel, limits, self._router)
+        self._coordinator = coordinator
+        self._connection = opening.prepare(self._node, coordinator)
+        self._subscriptions: dict[Subscription[Event], None] = {}
+        self._memberships: weakref.WeakSet[Membership] = weakref.WeakSet()
+        # The thread in which `publish` is allowed: nobody's before opening, after closing, after a
+        # fork.
+        self._thread = _NOBODY
+        self._refusal: type[UsageError] = Closed
+        self._closing: Job | None = None
+        self._is_reconfiguring = False
+        self._inlet = ThreadInlet(limits.log_bytes)
+
+    @classmethod
+    def open(
+        cls, coordinator: object, *, node: str | None = None, cluster: str = "default",
+        events: Iterable[type[Event]] = (), store: object = None, key: object = None,
+        limits: Limits | None = None,
+    ) -> Bus:  # fmt: skip
+        """Make a bus from a Coordinator: a URL, a file name, JSON text, a dict, or a variant
+        struct.
+
+        Validates everything before any I/O and never waits for the broker: use it with `async
+        with`, then `await bus.ready()` if you want to. `node` names this process (at most 128
+        bytes; default "<host>:<pid>"); `cluster` ([A-Za-z0-9_-]{1,48}) gives the channel
+        "bus.<cluster>"; `events` makes types known that are only received; `store` is what the
+        variant Default reuses. Raises ConfigError with every problem at once, UnknownEventType.
+        """
+        channel, name = opening.channel_of(cluster), opening.name_of(node)
+        if key is not None:
+            raise ConfigError("key: sealed frames are not part of this release; leave it out")
+        decoded = opening.coordinator_of(coordinator, store)
+        return cls(decoded, name, channel, events, limits or Limits())
+
+    async def __aenter__(self) -> Bus:
+        if self._thread != _NOBODY or self._refusal is not Closed or self._closing is not None:
+            raise UsageError("a bus is opened once: make another one with Bus.open()")
+        loop = current_loop()
+        if self._connection is not None:
+            opening.check_loop(self._connection, loop.name)
+        self._node.start(loop, 0)
+        self._append = self._node.engine.append
+        if self._connection is not None:
+            self._node.add(self._connection)
+        self._thread = threading.get_ident()
+        _open_buses.add(self)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    # -- publishing --------------------------------------------------------------------------------
+
+    def publish(self, event: Event) -> int:
+        """Number one event and send it to every other node; returns its sequence number.
+
+        Never blocks and never does I/O: with no link the log keeps it (64 MiB / 120 s by default).
+        Raises UsageError (not encodable), TooLarge, UnknownEventType, Closed, WrongThread, Forked;
+        the bus lives on.
+        """
+        if threading.get_ident() != self._thread:
+            raise self._refuse("publish")
+        body = self._encoded(event)
+        seq = self._append(body)
+        if self._router.has_echoes:
+            self._router.echo(event, len(body))
+        for link in self._node.links:
+            if link.is_idle:
+                link.wake()
+        return seq
+
+    def publish_from_thread(self, event: Event) -> None:
+        """`publish` for any other thread. Encodes, and raises, in the caller's thread.
+
+        Raises as `publish` does, and UsageError when the event loop is so far behind that a whole
+        log waits.
+        """
+        if self._thread == _NOBODY:
+            raise self._refuse("publish_from_thread")
+        body = self._encoded(event)
+        if self._inlet.put(event, body):
+            try:
+                self._node.loop.call_soon_from_thread(self._take_foreign)
+            except RuntimeError as error:
+                raise Closed("the event loop of the bus is gone") from error
+
+    def _take_foreign(self) -> None:
+        for event, body in self._inlet.take():
+            self._append(body)
+            if self._router.has_echoes:
+                self._router.echo(event, len(body))
+        self._node.wake()
+
+    def _encoded(self, event: Event) -> bytes:
+        if event.__class__ not in self._known:
+            self._types.add((event.__class__,))
+        try:
+            body = self._encode(event)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise UsageError(f"{type(event).__name__} cannot be encoded: {error}") from error
+        if len(body) > self._max_event:
+            raise TooLarge(
+                f"{type(event).__name__} takes {len(body)} bytes encoded; at most {self._max_event} are allowed "
+                "(Limits.event): send a reference to the data instead of the data"
+            )
+        return body
+
+    def _refuse(self, call: str) -> UsageError:
+        if self._thread != _NOBODY:
+            return WrongThread(
+                f"{call}() was called outside the thread of the bus: use publish_from_thread()"
+            )
+        if self._refusal is Forked:
+            return Forked(
+                f"{call}(): this bus was opened before os.fork(); open a new one in the child"
+            )
+        return Closed(
+            f"{call}(): the bus is not open (use it inside `async with`, before aclose())"
+        )
+
+    def _check_open(self, call: str) -> None:
+        if threading.get_ident() != self._thread:
+            raise self._refuse(call)
+
+    # -- subscribing -------------------------------------------------------------------------------
+
+    @overload
+    def subscribe(
+        self, a: type[A], /, *, topic: str | None = None, capacity: int | None = None,
+        max_bytes: int | None = None, drop: DropPolicy = "oldest", echo: bool = False,
+    ) -> Subscription[A]: ...  # fmt: skip
+    @overload
+    def subscribe(
+        self, a: type[A], b: type[B], /, *, topic: str | None = None, capacity: int | None = None,
+        max_bytes: int | None = None, drop: DropPolicy = "oldest", echo: bool = False,
+    ) -> Subscription[A | B]: ...  # fmt: skip
+    @overload
+    def subscribe(
+        self, a: type[A], b: type[B], c: type[C], /, *, topic: str | None = None,
+        capacity: int | None = None, max_bytes: int | None = None, drop: DropPolicy = "oldest",
+        echo: bool = False,
+    ) -> Subscription[A | B | C]: ...  # fmt: skip
+    @overload
+    def subscribe(
+        self, a: type[Event], b: type[Event], c: type[Event], /, *types: type[Event],
+        topic: str | None = None, capacity: int | None = None, max_bytes: int | None = None,
+        drop: DropPolicy = "oldest", echo: bool = False,
+    ) -> Subscription[Event]: ...  # fmt: skip
+    def subscribe(
+        self, *types: type[Event], topic: str | None = None, capacity: int | None = None,
+        max_bytes: int | None = None, drop: DropPolicy = "oldest", echo: bool = False,
+    ) -> Subscription[Event]:  # fmt: skip
+        """Receive the events of these types from now on, with every loss in its place.
+
+        `topic`: pattern for `Message` alone (`*` one word, `>` the rest). `capacity` in events
+        (default: `capacitySubscription` of the variant, else 65,536) and `max_bytes` bound the
+        inbox; when it is full, `drop` decides: "oldest" or "newest" events go and an `Overflow`
+        counts them, "close" ends the subscription. `echo=True` adds this node's own events. Raises
+        UsageError, UnknownEventType, Closed.
+        """
+        self._check_open("subscribe")
+        if drop not in ("oldest", "newest", "close"):
+            raise UsageError(f'drop is {drop!r}; allowed are "oldest", "newest" and "close"')
+        capacity = self._default_capacity() if capacity is None else capacity
+        max_bytes = self._limits.inbox_bytes if max_bytes is None else max_bytes
+        if capacity < 1 or max_bytes < 1:
+            raise UsageError(
+                f"capacity is {capacity} and max_bytes {max_bytes}; both must be at least 1"
+            )
+        inbox: Inbox[Event] = Inbox(capacity, max_bytes, drop)
+        loop = self._node.loop
+        waker = Waker(loop)
+        route = InboxRoute(self._checked(types, topic), topic, echo, inbox, waker)
+
+        def leave() -> None:
+            self._router.remove(route)
+            self._subscriptions.pop(subscription, None)
+
+        subscription: Subscription[Event] = Subscription(
+            widen(inbox), waker, leave, lambda: sleep(loop, 0)
+        )
+        self._subscriptions[subscription] = None
+        self._router.add(route)
+        return subscription
+
+    def on(
+        self, kind: type[A], call: Callable[[A], object], on_loss: Callable[[Loss], object] | None = None,
+        *, topic: str | None = None, echo: bool = False,
+    ) -> Callback:  # fmt: skip
+        """Call `call(event)` for each event, straight from the link: the fastest way, without a
+        queue.
+
+        It must be short and must not block. Its exceptions are isolated, counted and logged once.
+        Losses go to `on_loss`; without one they are logged. Returns a handle with `close()`.
+        """
+        self._check_open("on")
+        route: CallbackRoute[A] = CallbackRoute(
+            self._checked((kind,), topic), topic, echo, call, on_loss, self._router.callback_errors
+        )
+        erased = cast("Route[Event]", route)
+        self._router.add(erased)
+        return Callback(lambda: self._router.remove(erased))
+
+    def _checked(self, types: tuple[type[Event], ...], topic: str | None) -> frozenset[type[Event]]:
+        if not types:
+            raise UsageError("subscribe() needs at least one event type, for example bus.Message")
+        if topic is not None and types != (Message,):
+            raise UsageError("topic filters only Message: subscribe(Message, topic=...)")
+        self._types.add(types)
+        return frozenset(types)
+
+    def _default_capacity(self) -> int:
+        return (
+            getattr(self._coordinator, "capacity_subscription", None) or self._limits.inbox_events
+        )
+
+    # -- waiting -----------------------------------------------------------------------------------
+
+    async def ready(self, timeout: float = 10.0, peers: int = 0) -> None:
+        """Wait until a link is proven and `peers` nodes hear us and we hear them.
+
+        Raises the ConfigError that made the bus FATAL; TimeoutError says what is missing.
+        """
+        self._check_open("ready")
+        await progress.ready(self._node, timeout, peers)
+
+    async def room(self) -> None:
+        """Wait until less than half of the log is unsent: back-pressure for tight publishing loops."""
+        self._check_open("room")
+        await progress.room(self._node, lambda: self._check_open("room"))
+
+    async def flush(self, timeout: float = 10.0) -> None:
+        """Wait until everything published so far is confirmed by the server (where none confirms:
+        sent).
+
+        Says nothing about other nodes: that is `confirm`. Raises TimeoutError with what is missing.
+        """
+        self._check_open("flush")
+        await progress.flush(self._node, timeout)
+
+    async def confirm(self, seq: int, timeout: float = 10.0) -> Confirmed:
+        """Which live nodes have event `seq`? Waits until all have it, or are known not to, or
+        `timeout`.
+
+        Never raises on timeout. A node that told a Gap over `seq` is missing.
+        """
+        self._check_open("confirm")
+        last = self._node.engine.log.last
+        if not 0 < seq <= last:
+            raise UsageError(f"seq is {seq}; this node has published 1 to {last}")
+        return await progress.confirm(self._node, seq, timeout, lambda: self._check_open("confirm"))
+
+    # -- looking -----------------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        """A snapshot of this node, its links and its peers. Raises Closed before opening."""
+        node = self._node
+        if not hasattr(node, "engine"):
+            raise self._refuse("status")
+        links = tuple(link.status() for link in node.links)
+        state = "DISABLED" if self._connection is None and self._thread != _NOBODY else node.state
+        return Status(
+            node=node.name, epoch=node.epoch, state=state, alone=not node.live_peers(), links=links,
+            peers=node.peer_status(), published=node.engine.log.last,
+            log_first=node.engine.log.first, log_last=node.engine.log.last,
+        )  # fmt: skip
+
+    def membership(self) -> Membership:
+        """Who comes and goes, as an async iterator; starts with an `Up` for everybody who is here."""
+        self._check_open("membership")
+        present = [Up(peer.node, peer.epoch) for peer in self._node.live_peers()]
+        membership = Membership(self._node.loop, present)
+        self._memberships.add(membership)
+        return membership
+
+    def _on_change(self, change: Change) -> None:
+        for membership in self._memberships:
+            membership.offer(change)
+
+    # -- changing and closing ----------------------------------------------------------------------
+
+    async def reconfigure(self, coordinator: object, timeout: float = 15.0) -> None:
+        """Move the running bus to another configuration without losing an event.
+
+        The new link runs beside the old one (both carry the log; duplicates fall out by number)
+        until it is proven and every live peer lists us on it; then the old one is closed. If that
+        takes longer than `timeout` seconds the new link is dropped and nothing has changed. Raises
+        ConfigError, TimeoutError, UsageError.
+        """
+        self._check_open("reconfigure")
+        if self._is_reconfiguring:
+            raise UsageError("reconfigure() is already running")
+        decoded = opening.coordinator_of(coordinator, None)
+        connection = opening.prepare(self._node, decoded)
+        if connection is not None:
+            opening.check_loop(connection, self._node.loop.name)
+        self._is_reconfiguring = True
+        try:
+            await self._node.replace(connection, timeout)
+            self._coordinator, self._connection = decoded, connection
+        finally:
+            self._is_reconfiguring = False
+
+    async def aclose(self) -> None:
+        """Stop accepting, flush within the budget, say goodbye, close. At most `Limits.close`
+        seconds; idempotent.
+
+        Works in a cancelled scope, too. Subscriptions hand out what waits, then end.
+        """
+        if self._refusal is Forked or not hasattr(self._node, "engine"):
+            self._refusal = Forked if self._refusal is Forked else Closed
+            return
+        if self._closing is None:
+            self._take_foreign()
+            self._thread = _NOBODY
+            self._closing = self._node.loop.spawn(self._close, "bus.close")
+        with anyio.CancelScope(shield=True):
+            await self._closing.join(self._limits.close * 2)
+
+    async def _close(self) -> None:
+        try:
+            await self._node.close(self._limits.close)
+        finally:
+            for subscription in list(self._subscriptions):
+                subscription.end()
+            for membership in self._memberships:
+                membership.end()
+            self._node.watchers.changed()
+
+    def _forked(self) -> None:
+        self._thread = _NOBODY
+        self._refusal = Forked
+
+
+def _mark_forked() -> None:
+    for bus in list(_open_buses):
+        bus._forked()
+
+
+os.register_at_fork(after_in_child=_mark_forked)

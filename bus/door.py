@@ -1,0 +1,87 @@
+"""What a backend's `Context` opens onto: the way of frames from one link into the engine.
+
+A door belongs to one link. It exists before the link does and stays harmless after its end: frames
+of a library callback that come late are dropped here.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from functools import partial
+from typing import TYPE_CHECKING
+
+from bus.backend import Context
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bus.node import Node
+    from bus.protocol.outlet import Outlet
+    from bus.supervisor import Supervisor
+
+BATCHES_WAITING = 2
+LOOK_AGAIN = 0.2
+
+log = logging.getLogger("bus")
+
+
+class Door:
+    """From one link to the node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._outlet: Outlet | None = None
+        self._supervisor: Supervisor | None = None
+        self._room = threading.BoundedSemaphore(BATCHES_WAITING)
+        self._is_shut = False
+
+    def context(self, name: str, epoch: int, channel: str, connect_timeout: float) -> Context:
+        """What the backend gets."""
+        return Context(
+            node=name, epoch=epoch, channel=channel, deliver=self.deliver,
+            deliver_stamped=self.deliver, deliver_from_thread=self.deliver_from_thread,
+            confirmed=self.confirmed, proven=self.proven,
+            connect_timeout=connect_timeout, log=logging.getLogger("bus.backend"),
+        )  # fmt: skip
+
+    def open(self, outlet: Outlet, supervisor: Supervisor) -> None:
+        """The link exists now."""
+        self._outlet = outlet
+        self._supervisor = supervisor
+
+    def shut(self) -> None:
+        """The link is gone for good."""
+        self._outlet = self._supervisor = None
+        self._is_shut = True
+
+    def deliver(self, frame: bytes, stamp: float | None = None) -> None:
+        """One frame, in the loop's thread."""
+        if self._outlet is not None:
+            self._node.receive(self._outlet, frame, stamp)
+
+    def deliver_from_thread(self, frames: Sequence[bytes], /, *, wait: bool = True) -> bool:
+        """A batch from another thread; bounded (see `bus.backend.ThreadDoor`)."""
+        while not self._room.acquire(blocking=wait, timeout=LOOK_AGAIN if wait else None):
+            if self._is_shut or not wait:
+                return False
+        try:
+            self._node.loop.call_soon_from_thread(partial(self._deliver_batch, frames))
+        except RuntimeError:
+            self._is_shut = True
+        return not self._is_shut
+
+    def confirmed(self) -> None:
+        """One more frame is confirmed by the server."""
+        if self._supervisor is not None:
+            self._supervisor.confirmed()
+
+    def proven(self) -> None:
+        """The server answered on our connection."""
+        if self._supervisor is not None:
+            self._supervisor.proven()
+
+    def _deliver_batch(self, frames: Sequence[bytes]) -> None:
+        self._room.release()
+        for frame in frames:
+            self.deliver(frame)

@@ -1,0 +1,176 @@
+"""Events: what a user defines, and the table that turns them into bytes and back.
+
+An event is a frozen msgspec Struct, encoded as a msgpack array [tag, field, ...]. Fields may be
+appended with a default, never inserted, reordered or removed: old and new releases then read each
+other. The tag never changes. A frame carries one array of events, decoded by one C call; only a
+frame with an unknown or broken event is taken apart event by event.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Union
+
+import msgspec
+
+from bus.errors import UnknownEventType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+RESERVED_TAGS = 16
+
+
+class Event(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Base of all events: `class CacheInvalidated(Event, tag="cache.invalidated"): account: int`.
+
+    `tag` is a short string, or an int from 16 up (0-15 are ours); a subclass must name its own.
+    """
+
+
+class Message(Event, frozen=True, tag=0):
+    """The untyped event: a topic of words joined by dots, and bytes.
+
+    `Bus.subscribe(Message, topic="mail.*.new")`: `*` stands for one word, `>` for one or more at
+    the end.
+    """
+
+    topic: str
+    body: bytes
+
+
+class Tombstone(Event, frozen=True, tag=1):
+    """Stands in the log for an event that no link could carry; receivers are told a Gap (rule 16)."""
+
+
+class Spoiled(msgspec.Struct, frozen=True):
+    """No event here: `offset` in its frame, and its type when the tag is known (`Tombstone` for ours)."""
+
+    offset: int
+    type: type[Event] | None
+
+
+def tag_of(cls: type[Event]) -> int | str | None:
+    """The tag of an event class."""
+    return cls.__struct_config__.tag
+
+
+class EventTypes:
+    """Tag <-> type of one bus, with the decoders made from it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_tag: dict[int | str, type[Event]] = {}
+        self.known: set[type[Event]] = set()
+        self.encoder = msgspec.msgpack.Encoder()
+        self._raw = msgspec.msgpack.Decoder(list[msgspec.Raw])
+        self._one: dict[type[Event], msgspec.msgpack.Decoder[Event]] = {}
+        self._fast: msgspec.msgpack.Decoder[list[Event]] | None = None
+        for cls in (Message, Tombstone):
+            self._enter(cls)
+
+    def add(self, types: Iterable[type[Event]]) -> None:
+        """Make types known. Raises UnknownEventType for a tag that is missing, inherited or taken."""
+        with self._lock:  # publish_from_thread makes types known, too
+            self._add([cls for cls in types if cls not in self.known])
+
+    def _add(self, fresh: list[type[Event]]) -> None:
+        for cls in fresh:
+            self._check(cls)
+            self._enter(cls)
+        if fresh:
+            # msgspec unions take tags of one kind only: the users' strings or ints, whichever are
+            # more. Frames of the other kind, and mixed ones, are decoded event by event.
+            texts = [cls for tag, cls in self._by_tag.items() if isinstance(tag, str)]
+            numbers = [cls for tag, cls in self._by_tag.items() if isinstance(tag, int)]
+            chosen = texts if len(texts) > len(numbers) - 2 else numbers
+            self._fast = msgspec.msgpack.Decoder(list[Union[tuple(chosen)]])  # type: ignore[misc]  # built at run time
+
+    def decode(self, body: memoryview) -> list[Event] | None:
+        """All events of one frame by one C call; None when it has to be taken apart."""
+        if self._fast is None:
+            return None
+        try:
+            return self._fast.decode(body)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):  # T24
+            return None
+
+    def decode_apart(self, body: memoryview) -> list[Event | Spoiled]:
+        """Event by event, in order; one that is unknown or broken becomes `Spoiled`.
+
+        Raises ValueError when the bytes are no array of events at all.
+        """
+        try:
+            raws = self._raw.decode(body)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            raise ValueError("no array of events") from error
+        return [self._decode_one(offset, raw) for offset, raw in enumerate(raws)]
+
+    def _decode_one(self, offset: int, raw: msgspec.Raw) -> Event | Spoiled:
+        cls = self._by_tag.get(_peek_tag(raw))
+        if cls is None or cls is Tombstone:
+            return Spoiled(offset, cls)
+        try:
+            return self._one[cls].decode(raw)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return Spoiled(offset, cls)
+
+    def _enter(self, cls: type[Event]) -> None:
+        tag = tag_of(cls)
+        assert tag is not None
+        self._by_tag[tag] = cls
+        self.known.add(cls)
+        self._one[cls] = msgspec.msgpack.Decoder(cls)
+
+    def _check(self, cls: type[Event]) -> None:
+        name = f"{cls.__module__}.{cls.__qualname__}"
+        if not isinstance(cls, type) or not issubclass(cls, Event):
+            raise UnknownEventType(
+                f"{cls!r} is no event type: derive a class from bus.Event and give it a tag"
+            )
+        tag = tag_of(cls)
+        if tag is None:
+            raise UnknownEventType(
+                f'{name} has no tag: write class {cls.__name__}(Event, tag="...")'
+            )
+        for base in cls.__mro__[1:]:
+            if issubclass(base, Event) and base is not Event and tag_of(base) == tag:
+                raise UnknownEventType(
+                    f"{name} has inherited the tag {tag!r} of {base.__qualname__}: a subclass must name its own tag"
+                )
+        if isinstance(tag, int) and not RESERVED_TAGS <= tag < 1 << 63:
+            raise UnknownEventType(
+                f"{name} has the tag {tag}: ints below {RESERVED_TAGS} are reserved; use {RESERVED_TAGS} or more, or a string"
+            )
+        other = self._by_tag.get(tag)
+        if other is not None:
+            raise UnknownEventType(
+                f"the tag {tag!r} is used twice: by {other.__module__}.{other.__qualname__} and by {name}; "
+                "every event type needs a tag of its own"
+            )
+
+
+def _peek_tag(raw: msgspec.Raw) -> int | str:
+    """The tag of an encoded event: its first element, read without decoding the rest; "" if there is none."""
+    view = memoryview(raw)
+    head = view[0] if len(view) else 0
+    start = 1 if 0x90 < head <= 0x9F else 3 if head == 0xDC else 5 if head == 0xDD else 0
+    if not start or len(view) <= start:
+        return ""
+    lead = view[start]
+    if lead < 0x80:
+        return int(lead)
+    size = 1 + {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}.get(lead, -1)
+    if size:
+        return int.from_bytes(view[start + 1 : start + size], "big")
+    at, size = (
+        (start + 1, lead & 0x1F)
+        if 0xA0 <= lead < 0xC0
+        else (start + 2, view[start + 1])
+        if lead == 0xD9
+        else (0, 0)
+    )
+    try:
+        return str(view[at : at + size], "utf-8")
+    except UnicodeDecodeError:
+        return ""

@@ -1,0 +1,218 @@
+"""One running node: the engine, its links, the ticker. Everything of a `Bus` that is alive."""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import TYPE_CHECKING, Any
+
+from bus.door import Door
+from bus.isolation import sleep
+from bus.protocol.engine import MAX_STEP, Engine
+from bus.protocol.lifecycle import Lifecycle
+from bus.protocol.outlet import Sizes
+from bus.signals import PeerStatus
+from bus.supervisor import Supervisor
+from bus.waiting import Watchers
+
+if TYPE_CHECKING:
+    from bus.backend import Backend
+    from bus.isolation import Job, Loop
+    from bus.protocol.limits import Limits
+    from bus.protocol.outlet import Outlet
+    from bus.protocol.peer import Peer
+    from bus.routing import Router
+    from bus.signals import LinkState
+
+log = logging.getLogger("bus")
+
+TICK = 0.05
+# The best state of several links is the state of the node.
+RANK: tuple[LinkState, ...] = ("READY", "DEGRADED", "CONNECTING", "BACKOFF", "FATAL", "CLOSED")
+
+
+class Connection:
+    """A backend with the door that was made for it, before and while it is a link of the node."""
+
+    def __init__(self, kind: str, door: Door, backend: Backend[Any]) -> None:
+        self.kind = kind
+        self.door = door
+        self.backend = backend
+
+
+class Node:
+    """The live part of a bus; `start` needs a running event loop, everything before does not."""
+
+    loop: Loop
+    engine: Engine
+
+    def __init__(self, name: str, epoch: int, channel: str, limits: Limits, router: Router) -> None:
+        self.name = name
+        self.epoch = epoch
+        self.channel = channel
+        self.limits = limits
+        self.watchers = Watchers()
+        self.links: dict[Supervisor, Connection] = {}
+        self._router = router
+        self._random = random.Random(epoch)
+        self._ticker: Job | None = None
+
+    def prepare(self, kind: str, backend: type[Backend[Any]], config: object) -> Connection:
+        """Validate a configuration by building its backend; no I/O. Raises ConfigError."""
+        door = Door(self)
+        context = door.context(self.name, self.epoch, self.channel, self.limits.connect)
+        return Connection(kind, door, backend(config, context))
+
+    def start(self, loop: Loop, digest: int) -> None:
+        """Begin to live in `loop`."""
+        self.loop = loop
+        self.engine = Engine(
+            self.name, self.epoch, self.limits, self._router, loop.now(), self._random.randrange
+        )
+        self.engine.digest = digest
+        self._ticker = loop.spawn(self._tick_for_ever, "bus.ticker")
+
+    def add(self, connection: Connection) -> Supervisor:
+        """Add a link and begin to connect it."""
+        features = connection.backend.features
+        outlet = self.engine.attach(
+            Sizes(
+                frame=features.frame, max_frame=features.max_frame, max_message=features.max_message
+            )
+        )
+        supervisor = Supervisor(
+            self.loop, connection.backend, connection.kind, self.channel, self.engine, outlet,
+            Lifecycle(features.proof, self._random.uniform), self.limits, self.watchers.changed,
+        )  # fmt: skip
+        self.links[supervisor] = connection
+        connection.door.open(outlet, supervisor)
+        supervisor.start()
+        return supervisor
+
+    async def remove(self, supervisor: Supervisor, timeout: float) -> None:
+        """End one link for good, within `timeout` seconds."""
+        connection = self.links.pop(supervisor)
+        await supervisor.stop(timeout)
+        connection.door.shut()
+        self.engine.detach(supervisor.outlet)
+
+    async def replace(self, connection: Connection | None, timeout: float) -> None:
+        """Move to another link: both carry the log until the new one is proven by every live peer.
+
+        On failure the new one is dropped and nothing has changed. Raises ConfigError, TimeoutError.
+        """
+        before = list(self.links)
+        if connection is not None:
+            link = self.add(connection)
+
+            def is_settled() -> bool:
+                return link.failure is not None or (
+                    link.lifecycle.state == "READY"
+                    and all(peer.epoch in link.outlet.listed_by for peer in self.live_peers())
+                )
+
+            settled = await self.watchers.until(self.loop, is_settled, timeout)
+            if link.failure is not None or not settled:
+                status = link.status()
+                await self.remove(link, self.limits.close / 2)
+                raise link.failure or TimeoutError(
+                    f"not changed within {timeout:g} s: the new {status.type} link is {status.state} "
+                    f"({status.error or 'not every peer lists us on it'}); the old one goes on"
+                )
+        for old in before:
+            await self.remove(old, self.limits.close / 2)
+
+    def wake(self) -> None:
+        """There is something to send."""
+        for supervisor in self.links:
+            supervisor.wake()
+
+    def receive(self, outlet: Outlet, frame: bytes, stamp: float | None) -> None:
+        """One frame came in on a link."""
+        try:
+            if self.engine.receive(outlet, frame, self.loop.now(), stamp):
+                self.wake()
+                self.watchers.changed()
+        except Exception as bug:  # noqa: BLE001  # ours: it must not end a library's reading task
+            log.error("a frame could not be handled", exc_info=bug)
+
+    @property
+    def state(self) -> LinkState:
+        """The best state of the links."""
+        states = [supervisor.lifecycle.state for supervisor in self.links]
+        return min(states, key=RANK.index, default="CLOSED")
+
+    def live_peers(self) -> list[Peer]:
+        """Peers that are heard and did not say goodbye."""
+        return [peer for peer in self.engine.peers.values() if not peer.is_down]
+
+    def peer_status(self) -> tuple[PeerStatus, ...]:
+        """All known peer epochs."""
+        return tuple(
+            PeerStatus(
+                node=peer.node, epoch=peer.epoch,
+                state="ENDED" if peer.is_bye else "DOWN" if peer.is_down else "UP",
+                baseline=peer.baseline, position=peer.next - 1, delivered=peer.delivered,
+                repaired=peer.repaired, lost=peer.lost, duplicates=peer.duplicates,
+                latency_ms=None if peer.latency is None else peer.latency * 1e3,
+            )
+            for peer in self.engine.peers.values()
+        )  # fmt: skip
+
+    def unsent(self) -> int:
+        """Bytes of the log that the furthest link has not taken yet."""
+        cursor = max((link.outlet.cursor for link in self.links), default=self.engine.log.last + 1)
+        return self.engine.log.unsent(cursor)
+
+    def unsent_events(self) -> int:
+        """How many events that is."""
+        last = self.engine.log.last
+        return last + 1 - max((link.outlet.cursor for link in self.links), default=last + 1)
+
+    def confirmed(self) -> int:
+        """The highest number that every working link has confirmed."""
+        outlets = [link.outlet for link in self.links]
+        working = [outlet for outlet in outlets if outlet.is_up] or outlets
+        return min((outlet.confirmed for outlet in working), default=self.engine.log.last)
+
+    async def close(self, timeout: float) -> None:
+        """Flush, say goodbye, end every link; within `timeout` seconds in every state (rule 7)."""
+        try:
+            if any(link.outlet.is_up for link in self.links):
+                last = self.engine.log.last
+                await self.watchers.until(
+                    self.loop, lambda: self.confirmed() >= last, timeout * 0.35
+                )
+                self.engine.say_bye()
+                self.wake()
+                await self.watchers.until(self.loop, self._has_said_bye, timeout * 0.1)
+            for supervisor in list(self.links):
+                supervisor.lifecycle.close()
+            for supervisor in list(self.links):
+                await self.remove(supervisor, timeout * 0.35 / max(1, len(self.links)))
+        finally:
+            if self._ticker is not None:
+                self._ticker.cancel()
+                await self._ticker.join(0.1)
+
+    def _has_said_bye(self) -> bool:
+        return all(
+            not link.outlet.byes and not link.outlet.flights
+            for link in self.links
+            if link.outlet.is_up
+        )
+
+    async def _tick_for_ever(self) -> None:
+        before = self.loop.now()
+        while True:
+            await sleep(self.loop, TICK)
+            now = self.loop.now()
+            step, before = min(now - before, MAX_STEP), now
+            try:
+                self.engine.tick(now)
+                expects_peers = self.engine.expects_peers
+                for supervisor in list(self.links):
+                    supervisor.tick(step, expects_peers)
+                self.watchers.changed()
+            except Exception as bug:  # noqa: BLE001  # ours: the clock must go on
+                log.error("the ticker failed", exc_info=bug)

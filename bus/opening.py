@@ -1,0 +1,75 @@
+"""What `Bus.open` and `reconfigure` check before any I/O."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from typing import TYPE_CHECKING
+
+from bus import config, registry
+from bus.errors import ConfigError
+from bus.protocol.control import MAX_NAME
+
+if TYPE_CHECKING:
+    from bus.config import Coordinator
+    from bus.node import Connection, Node
+
+_CLUSTER = re.compile(r"[A-Za-z0-9_-]{1,48}")
+
+
+def channel_of(cluster: object) -> str:
+    """The channel of a cluster. Raises ConfigError."""
+    if not isinstance(cluster, str) or not _CLUSTER.fullmatch(cluster):
+        raise ConfigError(
+            f"cluster is {cluster!r}; allowed are 1 to 48 of the characters A-Z a-z 0-9 _ -"
+        )
+    return f"bus.{cluster}"
+
+
+def name_of(node: object) -> str:
+    """The name of this node, "<host>:<pid>" by default (rule 13). Raises ConfigError."""
+    name = f"{socket.gethostname()}:{os.getpid()}" if node is None else node
+    if not isinstance(name, str) or not 0 < len(name.encode("utf-8", "replace")) <= MAX_NAME:
+        raise ConfigError(f"node is {name!r}; it must be a text of 1 to {MAX_NAME} bytes")
+    return name
+
+
+def coordinator_of(source: object, store: object) -> Coordinator:
+    """Decode and validate; the variant Default becomes the application's store. Raises ConfigError."""
+    decoded = _decode(source)
+    if not isinstance(decoded, config.Default):
+        return decoded
+    found = None if store is None else _decode(store)
+    if isinstance(found, config.Redis | config.RedisCluster | config.RedisSentinel):
+        return found
+    given = "no store was given" if found is None else f"the store is {config.type_of(found)}"
+    raise ConfigError(
+        f"the variant Default reuses the application's in-memory store, but {given}: "
+        "Bus.open(..., store=<a Redis, RedisCluster or RedisSentinel configuration>)"
+    )
+
+
+def _decode(source: object) -> Coordinator:
+    variants = (*config.VARIANTS, *registry.third_party_variants())
+    return config.decode(source, variants=variants)
+
+
+def prepare(node: Node, coordinator: Coordinator) -> Connection | None:
+    """Build the backend, which validates the rest. None for Disabled. Raises ConfigError."""
+    if isinstance(coordinator, config.Disabled):
+        return None
+    kind = config.type_of(coordinator)
+    try:
+        return node.prepare(kind, registry.load(kind), coordinator)
+    except ModuleNotFoundError as error:
+        raise registry.missing_library(kind, error) from error
+
+
+def check_loop(connection: Connection, loop: str) -> None:
+    """Some client libraries need asyncio. Raises ConfigError."""
+    if connection.backend.features.asyncio_only and loop != "asyncio":
+        raise ConfigError(
+            f"the {connection.kind} backend needs asyncio (its client library does); "
+            f"you are running {loop}"
+        )

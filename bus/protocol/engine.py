@@ -1,0 +1,451 @@
+"""One node of the protocol: its log, its peers, its outlets. Frames in, frames out, time as an
+argument.
+
+The caller (bus.py, or SimNetwork) drives it with five calls:
+    append(event)                   publish one encoded event
+    receive(outlet, frame, now)     a frame came in; True = something may be waiting to be sent now
+    next_frame(outlet, now)         what to send next on this link, or None
+    land(outlet, now)               the oldest frame in flight is confirmed
+    tick(now)                       about every 50 ms, also when nothing happens
+What comes of it goes to the sink, in order. The engine never raises on anything that a peer sent:
+what is wrong is counted in `refused` and otherwise as if never received.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from bus.protocol import control, frame as wire
+from bus.protocol.control import Entry, Heartbeat, Report, Request, Wanted
+from bus.protocol.frame import (
+    BYE,
+    DATA,
+    HEARTBEAT,
+    HELLO,
+    OBSERVER,
+    REPEAT,
+    REPORT,
+    REQUEST,
+    FrameError,
+)
+from bus.protocol.log import Log
+from bus.protocol.names import Names
+from bus.protocol.outlet import (
+    ANSWER_INTERVAL,
+    HEARTBEAT_INTERVAL,
+    REPEAT_SHARE,
+    WINDOW,
+    Outlet,
+    Sizes,
+)
+from bus.protocol.peer import DOWN, NOT_HEARD, TOLD, Hold, Peer, Sink
+from bus.signals import Down, Duplicate, Resync, Restarted, Up
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from bus.protocol.frame import Header
+    from bus.protocol.limits import Limits
+
+MAX_STEP = 0.5
+REPEAT_PAUSE = 0.050
+REPEAT_BYTES = 1 << 20
+STALE = 30.0
+
+
+class Engine:
+    """All rules of the protocol for one node; see the module for how it is driven."""
+
+    def __init__(
+        self, node: str, epoch: int, limits: Limits, sink: Sink, now: float,
+        random: Callable[[int], int], observer: bool = False,
+    ) -> None:  # fmt: skip
+        self.node = node
+        self.epoch = epoch
+        self.observer = observer
+        self.digest = 0
+        self.generation = 0
+        self.refused: Counter[str] = Counter()
+        self.log = Log(epoch, limits)
+        self.append = self.log.append
+        self.outlets: list[Outlet] = []
+        self.peers: dict[int, Peer] = {}
+        self._limits = limits
+        self._sink = sink
+        self._random = random
+        self._born = now
+        self._ticked = now
+        self._counter = 0
+        self._hold = Hold(limits.hold_bytes)
+        self._names = Names()
+        self._names.beat(node, epoch)
+        # Peers that the clocks still run for; the dead and the departed cost nothing per tick.
+        self._live: dict[int, Peer] = {}
+        self._asking: dict[int, Peer] = {}
+        self._foreign: dict[int, None] = {}
+
+    # -- links -------------------------------------------------------------------------------------
+
+    def attach(self, sizes: Sizes) -> Outlet:
+        """Add a link. Its cursor starts where the furthest one stands (rule 2)."""
+        outlet = Outlet(sizes, self._random(1 << 16))
+        outlet.cursor = max((other.cursor for other in self.outlets), default=self.log.first)
+        self.outlets.append(outlet)
+        self._resize()
+        return outlet
+
+    def detach(self, outlet: Outlet) -> None:
+        """Take a link away for good."""
+        outlet.is_up = outlet.is_ready = False
+        self.outlets.remove(outlet)
+        self._resize()
+
+    def up(self, outlet: Outlet) -> None:
+        """A connection was made and is positioned."""
+        outlet.up()
+
+    def down(self, outlet: Outlet) -> None:
+        """The connection is gone. Twice the death of a link while in flight = too large for it (rule 16)."""
+        for seq in outlet.down():
+            self.log.bury(seq)
+        self._resize()
+
+    def land(self, outlet: Outlet, now: float) -> None:
+        """The server confirmed the oldest frame in flight (or `send` returned, where nothing confirms)."""
+        before = outlet.limit
+        outlet.land(now)
+        if outlet.limit != before:
+            self._resize()
+
+    def _resize(self) -> None:
+        self.log.resize(min((outlet.limit for outlet in self.outlets), default=65_536))
+
+    @property
+    def expects_peers(self) -> bool:
+        """Somebody was heard who neither said goodbye nor was told lost."""
+        return any(not peer.is_bye for peer in self._live.values())
+
+    # -- out ---------------------------------------------------------------------------------------
+
+    def next_frame(self, outlet: Outlet, now: float) -> bytes | None:
+        """The next frame for this link: control first, then a share of repeats, then data (rules 3, 9)."""
+        if not outlet.is_up or len(outlet.flights) >= WINDOW:
+            return None
+        if outlet.beat_in <= 0:
+            return outlet.launch(self._heartbeat(outlet, now), now)
+        if self._asking and (request := self._request(outlet, now)) is not None:
+            return outlet.launch(request, now)
+        if outlet.control:
+            return outlet.launch(outlet.control.popleft(), now)
+        log = self.log
+        if outlet.repeats and (
+            outlet.cursor > log.last or outlet.frames_since_repeat + 1 >= REPEAT_SHARE
+        ):
+            outlet.frames_since_repeat = 0
+            first = next(iter(outlet.repeats))
+            del outlet.repeats[first]
+            if not outlet.repeats and outlet.beat_after_repeats:
+                outlet.beat_after_repeats, outlet.beat_in = False, 0.0
+            if (
+                entry := log.take(first, outlet.limit, now)
+            ) is not None and entry.last < outlet.cursor:
+                entry.repeated = now
+                return outlet.launch(entry.repeat, now)
+            return self.next_frame(outlet, now)
+        if outlet.cursor <= log.last:
+            entry = log.take(outlet.cursor, outlet.limit, now)
+            if entry is None:  # all of it grew too old while the link was away
+                outlet.cursor = log.last + 1
+                return self.next_frame(outlet, now)
+            if entry.size + wire.HEADER_SIZE > outlet.sizes.max_message:
+                log.bury(entry.first)
+                return self.next_frame(outlet, now)
+            outlet.frames_since_repeat += 1
+            outlet.cursor = entry.last + 1
+            return outlet.launch(entry.frame, now, entry.first, entry.last)
+        if outlet.byes:
+            outlet.byes -= 1
+            return outlet.launch(self._heartbeat(outlet, now, BYE), now)
+        return None
+
+    def say_bye(self) -> None:
+        """Every link that is up says goodbye twice, after its last data (rule 7)."""
+        for outlet in self.outlets:
+            outlet.byes = 2 if outlet.is_up else 0
+
+    def ask_report(self, epoch: int, now: float) -> None:
+        """Ask one peer for its ledger of our log."""
+        peer = self.peers.get(epoch)
+        if peer is not None and (outlet := self._way_to(peer)) is not None:
+            body = control.encode(Report(ask=epoch))
+            outlet.control.append(wire.pack(REPORT, 0, self.epoch, self.log.stamp(now), body))
+
+    def _heartbeat(self, outlet: Outlet, now: float, flags: int = 0) -> bytes:
+        self._counter += 1
+        if self._names.beat(self.node, self.epoch) is not None:
+            self._judge_name(self.node)
+        if outlet.hello:
+            flags |= HELLO
+        if self.observer:
+            flags |= OBSERVER
+        outlet.beat_in, outlet.beat_at = HEARTBEAT_INTERVAL, now
+        chosen = outlet.choose(list(self._live.values()), control.MAX_ENTRIES)
+        while True:
+            entries = [
+                Entry(peer.epoch, peer.next - 1, peer.lost, *outlet.heard_of[peer.epoch])
+                for peer in chosen
+            ]
+            body = control.encode(
+                Heartbeat(
+                    name=self.node, counter=self._counter, uptime_us=int((now - self._born) * 1e6),
+                    last=self.log.last, held=self.log.first, sent=outlet.cursor - 1,
+                    digest=self.digest, generation=self.generation, entries=entries,
+                )
+            )  # fmt: skip
+            if len(body) <= control.HEARTBEAT_ROOM:
+                break
+            chosen.pop()
+        outlet.said.update((peer.epoch, peer.next) for peer in chosen)
+        return wire.pack(HEARTBEAT, flags, self.epoch, self.log.stamp(now), body)
+
+    def _request(self, outlet: Outlet, now: float) -> bytes | None:
+        """One REQUEST for all holes that are due on this link, at most 16 ranges (rule 3)."""
+        wanted: list[Wanted] = []
+        room = control.MAX_RANGES
+        for peer in list(self._asking.values()):
+            if not peer.in_hole:
+                del self._asking[peer.epoch]
+            elif (
+                room and peer.ask_in <= 0 and self._way_to(peer) is outlet
+                and (peer.silent < NOT_HEARD or peer.is_bye)
+            ):  # fmt: skip
+                ranges = peer.holes(room)
+                room -= len(ranges)
+                peer.asked()
+                wanted.append(Wanted(peer.epoch, ranges))
+        if not wanted or self.observer:
+            return None
+        return wire.pack(
+            REQUEST, 0, self.epoch, self.log.stamp(now), control.encode(Request(wanted))
+        )
+
+    def _way_to(self, peer: Peer) -> Outlet | None:
+        """The link that brought its newest frame; when that is away, any that is up (rule 3)."""
+        if isinstance(peer.via, Outlet) and peer.via.is_up:
+            return peer.via
+        return next((outlet for outlet in self.outlets if outlet.is_up), None)
+
+    # -- in ----------------------------------------------------------------------------------------
+
+    def receive(self, outlet: Outlet, frame: bytes, now: float, stamp: float | None = None) -> bool:
+        """Take one frame; `stamp` is the broker's timestamp in seconds. True = look for work to send."""
+        try:
+            header = wire.parse(frame)
+            if header.epoch == self.epoch:
+                outlet.echoed = True
+                if stamp is not None and stamp > outlet.newest_echo:
+                    outlet.newest_echo = stamp
+                self.refused["own"] += 1
+                return False
+            if stamp is not None and stamp < outlet.newest_echo - STALE:
+                raise FrameError("stale")
+            wire.check(frame, header)
+            if header.kind == DATA:
+                return self._receive_data(outlet, header, frame)
+            if header.kind == HEARTBEAT:
+                self._receive_heartbeat(outlet, header, control.read_heartbeat(frame), now)
+            elif header.kind == REQUEST:
+                self._receive_request(outlet, control.read_request(frame), now)
+            elif header.kind == REPORT:
+                self._receive_report(outlet, header, control.read_report(frame), now)
+            else:
+                raise FrameError("kind")
+        except FrameError as error:
+            self.refused[error.reason] += 1
+            return False
+        return True
+
+    def _receive_data(self, outlet: Outlet, header: Header, frame: bytes) -> bool:
+        peer = self.peers.get(header.epoch)
+        if peer is None:
+            raise FrameError("unknown")
+        self._heard(peer, outlet, header)
+        peer.data(header, frame)
+        if peer.next <= peer.target:
+            self._asking[peer.epoch] = peer
+            return True
+        return False
+
+    def _heard(self, peer: Peer, outlet: Outlet, header: Header) -> None:
+        peer.silent = 0.0
+        if header.sent_us > peer.newest_us:
+            peer.newest_us = header.sent_us
+            peer.via = outlet
+        if peer.epoch not in self._live:
+            self._live[peer.epoch] = peer
+        if peer.is_down and not peer.is_bye:
+            peer.is_down = False
+            self._sink.change(Up(peer.node, peer.epoch))
+
+    def _lower(self, peer: Peer) -> None:
+        peer.is_down, peer.lists_us = True, False
+        if self._names.current(peer.node) == peer.epoch:
+            self._sink.change(Down(peer.node, peer.epoch))
+
+    def _receive_heartbeat(
+        self, outlet: Outlet, header: Header, beat: Heartbeat, now: float
+    ) -> None:
+        if header.flags & HELLO:
+            outlet.beat_in = min(outlet.beat_in, max(0.0, outlet.beat_at + ANSWER_INTERVAL - now))
+        for entry in beat.entries:
+            if entry.epoch == self.epoch:
+                outlet.listed = True
+                outlet.hello = False
+                outlet.listed_by.add(header.epoch)
+        if header.flags & OBSERVER:
+            return
+        if beat.min_version > wire.VERSION or beat.max_version < wire.VERSION:
+            self._refuse_version(header.epoch, beat.name)
+            return
+        peer = self.peers.get(header.epoch)
+        is_new = peer is None
+        if peer is None:
+            peer = self._meet(header.epoch, beat, now)
+        outlet.heard = True
+        if beat.counter > peer.counter and not peer.is_bye:
+            outlet.heard_of[peer.epoch] = (int(now * 1e6), header.sent_us)
+            # A late goodbye does not take the name back from its successor.
+            is_last = bool(header.flags & BYE) and not is_new
+            old = None if is_last else self._names.beat(peer.node, peer.epoch)
+            if old is not None:
+                self._succeed(peer, old, is_new)
+            elif is_new:
+                self._sink.change(Up(peer.node, peer.epoch))
+            for entry in beat.entries:
+                if entry.epoch == self.epoch:
+                    self._listed(peer, entry, header.sent_us, now)
+        peer.beat(beat, header.sent_us, bool(header.flags & BYE))
+        self._heard(peer, outlet, header)
+        if peer.is_bye and not peer.is_down:
+            self._lower(peer)
+        if peer.in_hole:
+            self._asking[peer.epoch] = peer
+
+    def _meet(self, epoch: int, beat: Heartbeat, now: float) -> Peer:
+        """A new peer. Younger than us: its whole log is ours; older: from here on (rule 1)."""
+        if len(self.peers) >= self._limits.epochs:
+            self._forget()
+        young = beat.uptime_us <= int((now - self._born) * 1e6)
+        peer = Peer(beat, epoch, 1 if young else beat.last + 1, self._sink, self._hold)
+        self.peers[epoch] = self._live[epoch] = peer
+        return peer
+
+    def _succeed(self, peer: Peer, old: int, is_new: bool) -> None:
+        """Another epoch of its name was current: a restart, or one of two twins (rules 6, 13)."""
+        former = self.peers.get(old)
+        if is_new:
+            if former is None or former.is_bye:
+                self._sink.change(Up(peer.node, peer.epoch))
+            else:
+                # The order that matters: the end of the old log is told before the new one's first
+                # event.
+                former.tell("restarted")
+                self._sink.change(Restarted(peer.node, old, peer.epoch))
+        self._judge_name(peer.node)
+
+    def _judge_name(self, name: str) -> None:
+        if epochs := self._names.duplicates(name):
+            self._sink.change(Duplicate(name, epochs))
+
+    def _listed(self, peer: Peer, entry: Entry, sent_us: int, now: float) -> None:
+        peer.lists_us = True
+        peer.position = max(peer.position, entry.position)
+        peer.lost_of_us = entry.lost
+        # Four times of two clocks: the round trip without what the peer kept it (skew falls out).
+        trip = (int(now * 1e6) - entry.sent_us) - (sent_us - entry.heard_us)
+        if trip >= 0:
+            peer.latency = trip / 2e6
+
+    def _refuse_version(self, epoch: int, name: str) -> None:
+        self.refused["version"] += 1
+        if epoch not in self._foreign:
+            if len(self._foreign) >= self._limits.epochs:
+                del self._foreign[next(iter(self._foreign))]
+            self._foreign[epoch] = None
+            self._sink.loss(Resync(name, epoch, None, "version"))
+
+    def _receive_request(self, outlet: Outlet, request: Request, now: float) -> None:
+        """Repeat the union of what was asked, at most 1 MiB, not the same within 50 ms (rule 3)."""
+        log = self.log
+        sent = max(other.cursor for other in self.outlets) - 1
+        for wanted in request.wanted[: control.MAX_RANGES]:
+            if wanted.epoch != self.epoch:
+                continue
+            entries, budget = [], REPEAT_BYTES
+            for first, last in wanted.ranges[: control.MAX_RANGES]:
+                at = max(first, log.first)
+                while at <= min(last, sent) and budget > 0:
+                    entry = log.take(at, outlet.limit, now)
+                    assert entry is not None
+                    if now - entry.repeated >= REPEAT_PAUSE:
+                        entry.repeated = now
+                        entries.append(entry)
+                        budget -= entry.size
+                    at = entry.last + 1
+            outlet.queue_repeats(entries)
+            if not outlet.repeats:
+                outlet.beat_in = min(
+                    outlet.beat_in, max(0.0, outlet.beat_at + ANSWER_INTERVAL - now)
+                )
+
+    def _receive_report(self, outlet: Outlet, header: Header, report: Report, now: float) -> None:
+        if report.ask == self.epoch or report.ask == 0:
+            peer = self.peers.get(header.epoch)
+            asked: Iterable[Peer] = (
+                self.peers.values() if report.ask == 0 else [peer] if peer else []
+            )
+            body = control.encode(Report(accounts=[one.account() for one in asked][:256]))
+            if len(outlet.control) < 64:
+                outlet.control.append(wire.pack(REPORT, 0, self.epoch, self.log.stamp(now), body))
+        for account in report.accounts:
+            if account.epoch == self.epoch and (peer := self.peers.get(header.epoch)) is not None:
+                peer.account_of_us = account
+
+    # -- time --------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Advance all clocks. A frozen process judges nobody: a step counts at most 0.5 s (rule 5)."""
+        step = min(max(0.0, now - self._ticked), MAX_STEP)
+        self._ticked = now
+        attended = any(outlet.is_ready for outlet in self.outlets)
+        for outlet in self.outlets:
+            outlet.beat_in -= step
+        for peer in list(self._live.values()):
+            peer.tick(step, attended, self._limits.repair_timeout)
+            if peer.in_hole:
+                self._asking[peer.epoch] = peer
+            elif peer.is_bye:
+                del self._live[peer.epoch]
+            if peer.silent >= DOWN and not peer.is_down:
+                self._lower(peer)
+            if peer.silent >= TOLD:
+                if not peer.is_over:
+                    peer.tell("silent")
+                self._live.pop(peer.epoch, None)
+                self._asking.pop(peer.epoch, None)
+        self.log.tick(now)
+
+    def _forget(self) -> None:
+        """Room for one more epoch: an ended one goes first; a live one costs a Resync."""
+        victim = max(
+            self.peers.values(), key=lambda peer: (peer.is_over, peer.is_told, peer.silent)
+        )
+        if not victim.is_over:
+            victim.tell("forgotten")
+        for table in (self.peers, self._live, self._asking):
+            table.pop(victim.epoch, None)
+        for outlet in self.outlets:
+            outlet.heard_of.pop(victim.epoch, None)
+            outlet.said.pop(victim.epoch, None)
+        self._names.forget(victim.node, victim.epoch)

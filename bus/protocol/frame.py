@@ -1,0 +1,129 @@
+"""The wire: a 40-byte header and a body, to and from bytes (docs/wire.md, frozen by a corpus).
+
+    magic u16, version u8, kind u8, flags u16, count u16, epoch u64, first_seq u64, sent_us u64,
+    key_id u8, 3 reserved, crc u32                                        all little endian
+
+The CRC-32 covers the 36 header bytes before it and the body. The body of DATA is one msgpack
+array32 of events, each encoded once at publish and joined here; with the flag TRAILER it ends in a
+trailer whose length is the last four bytes. All other bodies are msgpack maps
+(`bus.protocol.control`).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+from zlib import crc32
+
+MAGIC = 0xB05C
+VERSION = 1
+
+DATA, HEARTBEAT, REQUEST, REPORT, CONTROL = 1, 2, 3, 4, 5
+
+HELLO, BYE, OBSERVER, REPEAT, TRAILER, SEALED = 1, 2, 4, 8, 16, 32
+
+HEADER = struct.Struct("<HBBHHQQQB3xI")
+HEADER_SIZE = HEADER.size
+_HEAD = struct.Struct("<HBBHHQQQB3x")
+_HEAD_SIZE = _HEAD.size
+_CRC = struct.Struct("<I")
+_ARRAY = struct.Struct(">BI")
+BODY_START = HEADER_SIZE + _ARRAY.size
+
+MAX_SEQ = 1 << 63
+MAX_COUNT = 0xFFFF
+
+
+class Header(NamedTuple):
+    """The header as read from the wire."""
+
+    magic: int
+    version: int
+    kind: int
+    flags: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody asks of a header
+    epoch: int
+    first_seq: int
+    sent_us: int
+    key_id: int
+    crc: int
+
+
+class FrameError(ValueError):
+    """The bytes are no frame of ours; `reason` is one short word for the counters."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def parse(frame: bytes) -> Header:
+    """Read the header without looking at the body: enough to drop own frames (rule 13).
+
+    Raises FrameError: "short", "magic". The version is the caller's to judge, because heartbeats
+    are read in every version (rule 15).
+    """
+    if len(frame) < HEADER_SIZE:
+        raise FrameError("short")
+    header = Header._make(HEADER.unpack_from(frame))
+    if header.magic != MAGIC:
+        raise FrameError("magic")
+    return header
+
+
+def check(frame: bytes, header: Header) -> None:
+    """Verify what `parse` did not: version, checksum, the numbers, and for DATA the array length.
+
+    Raises FrameError: "version", "sealed", "crc", "range", "count".
+    """
+    if header.version != VERSION and header.kind != HEARTBEAT:
+        raise FrameError("version")
+    if header.flags & SEALED:
+        raise FrameError("sealed")
+    # Body first into one buffer would copy it; a memoryview does not (142 ns instead of 1.3 us).
+    if crc32(memoryview(frame)[HEADER_SIZE:], crc32(frame[:_HEAD_SIZE])) != header.crc:
+        raise FrameError("crc")
+    # Heartbeats hand `sent_us` back: one above the range of their numbers would spoil all of ours.
+    if header.sent_us >= MAX_SEQ:
+        raise FrameError("range")
+    if header.kind == DATA:
+        if not 0 < header.first_seq <= MAX_SEQ - header.count or not header.count:
+            raise FrameError("range")
+        # Compared as bytes, so that a body shorter than an array header is unequal, too.
+        if frame[HEADER_SIZE:BODY_START] != _ARRAY.pack(0xDD, header.count):
+            raise FrameError("count")
+
+
+def pack(
+    kind: int, flags: int, epoch: int, sent_us: int, body: bytes, first_seq: int = 0, count: int = 0
+) -> bytes:
+    """Build one frame."""
+    head = _HEAD.pack(MAGIC, VERSION, kind, flags, count, epoch, first_seq, sent_us, 0)
+    return b"".join((head, _CRC.pack(crc32(body, crc32(head))), body))
+
+
+def pack_events(epoch: int, first_seq: int, sent_us: int, events: Sequence[bytes]) -> bytes:
+    """Build a DATA frame of events that are encoded already; at most `MAX_COUNT`."""
+    count = len(events)
+    body = b"".join((_ARRAY.pack(0xDD, count), *events))
+    return pack(DATA, 0, epoch, sent_us, body, first_seq, count)
+
+
+def as_repeat(frame: bytes) -> bytes:
+    """The same DATA frame, marked as a repeat. It keeps its `sent_us`: it became no newer."""
+    header = Header._make(HEADER.unpack_from(frame))
+    body = memoryview(frame)[HEADER_SIZE:]
+    head = _HEAD.pack(*header[:3], header.flags | REPEAT, *header[4:9])
+    return b"".join((head, _CRC.pack(crc32(body, crc32(head))), body))
+
+
+def events_of(frame: bytes, header: Header) -> memoryview:
+    """The msgpack array of a DATA frame, without its trailer. Raises FrameError "trailer"."""
+    view = memoryview(frame)[HEADER_SIZE:]
+    if not header.flags & TRAILER:
+        return view
+    size = int.from_bytes(view[-4:], "little") + 4
+    if size > len(view) - _ARRAY.size:
+        raise FrameError("trailer")
+    return view[:-size]

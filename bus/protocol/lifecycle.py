@@ -1,0 +1,179 @@
+"""One link as a state machine: when to connect, when proven, when to give it up (rules 10, 17).
+
+    CONNECTING --connected, proven--> READY --3 s without proof--> DEGRADED --6 s--> rebuild
+         ^                              ^------------proof-------------'
+         '--after the wait-- BACKOFF <-- lost, failed, rebuild
+    FATAL: wrong configuration, before the first READY        CLOSED: by the user
+
+READY means positioned *and* proven, never "the socket is open". All ages are attended time: `tick`
+gets steps that a freeze cannot make long. The supervisor does what the returned action says, and
+nothing else.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bus.signals import LinkState
+
+SOFT = 3.0
+HARD = 6.0
+ALONE_GRACE = 1.5
+BACKOFF_MIN = 0.1
+BACKOFF_MAX = 2.0
+FATAL_RETRY = 30.0
+STEADY = 10.0
+
+ProofKind = Literal["echo", "server", "peers"]
+
+
+class Action(enum.Enum):
+    """What the supervisor has to do now."""
+
+    NOTHING = "nothing"
+    CONNECT = "connect"
+    REBUILD = "rebuild"
+
+
+class Lifecycle:
+    """The state of one link. `uniform(a, b)` is the randomness of the backoff."""
+
+    def __init__(self, proof: ProofKind, uniform: Callable[[float, float], float]) -> None:
+        self.state: LinkState = "CONNECTING"
+        self.alone = False
+        self.was_ready = False
+        self._proof = proof
+        self._uniform = uniform
+        self._wait = 0.0
+        self._backoff = BACKOFF_MIN
+        self._steady = 0.0
+        self._is_connected = False
+        self._retried_alone = False
+        self._ever_heard = False
+        self._restart_clocks()
+
+    def _restart_clocks(self) -> None:
+        self._age = 0.0
+        self._unproven = self._unlisted = 0.0
+        self._unheard = SOFT
+        self._has_proof = self._has_listing = False
+
+    # -- events ------------------------------------------------------------------------------------
+
+    def connected(self) -> None:
+        """`connect` returned: positioned, not yet proven. Too late when CLOSED or FATAL by now."""
+        if self.state in ("CLOSED", "FATAL"):
+            return
+        self._is_connected = True
+        self._restart_clocks()
+        self.state = "CONNECTING"
+
+    def evidence(self, *, proven: bool, heard: bool, listed: bool) -> None:
+        """What came in since the last call.
+
+        `proven`: our echo, or the server's answer; `heard`: a peer's heartbeat; `listed`: one that
+        lists us.
+        """
+        if proven:
+            self._unproven, self._has_proof = 0.0, True
+        if heard:
+            if self._unheard >= SOFT:
+                # The demand to be listed begins now, not when the link was made.
+                self._unlisted, self._has_listing = 0.0, False
+            self._unheard, self._ever_heard, self._retried_alone = 0.0, True, False
+        if listed:
+            self._unlisted, self._has_listing = 0.0, True
+
+    def lost(self, *, fatal: bool) -> None:
+        """`connect` failed, or the link died. `fatal`: only an operator can mend it."""
+        self._is_connected = False
+        if self.state in ("CLOSED", "FATAL"):
+            return
+        if fatal and not self.was_ready:
+            self.state = "FATAL"
+            return
+        self.state = "BACKOFF"
+        if fatal:
+            self._wait = FATAL_RETRY
+            return
+        # Decorrelated jitter: nodes that lost the same server do not come back in step.
+        self._backoff = min(BACKOFF_MAX, self._uniform(BACKOFF_MIN, self._backoff * 3))
+        self._wait = self._backoff
+
+    def close(self) -> None:
+        """The user closes the bus."""
+        self.state = "CLOSED"
+
+    def tick(self, step: float, *, expects_peers: bool) -> Action:
+        """`step` attended seconds passed; `expects_peers`: somebody lives who said no goodbye."""
+        if self.state == "BACKOFF":
+            self._wait -= step
+            if self._wait > 0:
+                return Action.NOTHING
+            self.state = "CONNECTING"
+            return Action.CONNECT
+        if not self._is_connected or self.state in ("FATAL", "CLOSED"):
+            return Action.NOTHING
+        self._age += step
+        self._unproven += step
+        self._unlisted += step
+        self._unheard += step
+        return self._judge(step, expects_peers)
+
+    # -- judgement ---------------------------------------------------------------------------------
+
+    def _judge(self, step: float, expects_peers: bool) -> Action:
+        hears = self._unheard < SOFT
+        self.alone = not hears
+        if self._proof == "echo":
+            proven, age = self._has_proof, self._unproven
+        elif hears:
+            # Peers are heard and none lists us: deaf outwards, whatever the server says.
+            proven, age = self._has_listing, self._unlisted
+            if self._proof == "server":
+                proven, age = proven and self._has_proof, max(age, self._unproven)
+        else:
+            if not self._retried_alone and self._should_retry(expects_peers):
+                self._retried_alone = True
+                return self._rebuild()
+            waits = not self._retried_alone and (
+                expects_peers or (self._proof == "peers" and not self._ever_heard)
+            )
+            if waits:
+                proven, age = False, self._age if self._age < self._unheard else self._unheard
+            elif self._proof == "server":
+                proven, age = self._has_proof, self._unproven
+            else:
+                proven, age = True, 0.0
+        if age >= HARD:
+            return self._rebuild()
+        if age >= SOFT:
+            self._enter("DEGRADED")
+        elif proven:
+            self._enter("READY")
+            self._steady += step
+            if self._steady > STEADY:
+                self._backoff = BACKOFF_MIN
+        return Action.NOTHING
+
+    def _should_retry(self, expects_peers: bool) -> bool:
+        """Nobody is heard: a fresh connection may find them, once; after that we are alone."""
+        if expects_peers:
+            return self._age >= HARD and self._unheard >= HARD
+        return self._proof == "peers" and not self._ever_heard and self._age >= ALONE_GRACE
+
+    def _enter(self, state: LinkState) -> None:
+        if state != "READY":
+            self._steady = 0.0
+        elif self.state != "READY":
+            self.was_ready = True
+            self._steady = 0.0
+        self.state = state
+
+    def _rebuild(self) -> Action:
+        self.lost(fatal=False)
+        return Action.REBUILD

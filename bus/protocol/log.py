@@ -1,0 +1,222 @@
+"""The numbered log of one sender: outbox and retransmission store in one.
+
+Events are appended once and kept as finished frames (119 bytes for an event of 118; a list of
+events would take 222). What was appended since a link last asked is *open*; it becomes an entry
+when it fills a frame or when a link takes it, so that an idle bus sends at once and a busy one
+sends full frames, without a timer. Full or too old: the oldest entries go, and receivers who still
+need them see a Gap ("gone").
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from math import inf
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bus.protocol.frame import BODY_START, HEADER_SIZE, MAX_COUNT, as_repeat, pack_events
+
+if TYPE_CHECKING:
+    from bus.protocol.limits import Limits
+
+# Takes the place of an event that no link can carry (rule 16): the event with our tag 1, no fields.
+TOMBSTONE = b"\x91\x01"
+
+_raw = msgspec.msgpack.Decoder(list[msgspec.Raw])
+
+
+class Entry:
+    """Consecutive events: a finished frame, or the encoded events that it will be made of."""
+
+    __slots__ = ("count", "data", "first", "repeated", "sealed", "size", "start")
+
+    def __init__(self, first: int, events: list[bytes], size: int, start: int) -> None:
+        self.first = first
+        self.count = len(events)
+        self.data: bytes | list[bytes] = events
+        self.size = size
+        # Bytes appended to the log before this entry: the difference of two is what lies between.
+        self.start = start
+        self.sealed = inf
+        self.repeated = -1.0
+
+    @property
+    def last(self) -> int:
+        """The number of the last event."""
+        return self.first + self.count - 1
+
+    @property
+    def frame(self) -> bytes:
+        """The finished frame; only after the log has sealed the entry."""
+        assert isinstance(self.data, bytes)
+        return self.data
+
+    @property
+    def repeat(self) -> bytes:
+        """The frame, marked as a repeat."""
+        return as_repeat(self.frame)
+
+    def events(self) -> list[bytes]:
+        """The encoded events, copied out of the frame when it is one."""
+        if isinstance(self.data, list):
+            return self.data
+        return [bytes(raw) for raw in _raw.decode(memoryview(self.data)[HEADER_SIZE:])]
+
+
+class Log:
+    """Numbers `first` ... `last` are held; `last + 1` is the next. Nothing here ever waits."""
+
+    def __init__(self, epoch: int, limits: Limits, frame_size: int = 65_536) -> None:
+        self.epoch = epoch
+        self.first = 1
+        self.last = 0
+        self.newest_us = 0
+        self.appended = 0
+        self._limits = limits
+        self._room = frame_size - BODY_START
+        self._open: list[bytes] = []
+        self._open_bytes = 0
+        self._open_since = (0, 0.0)
+        self._entries: list[Entry] = []
+        self._firsts: list[int] = []
+        self._head = 0
+        self._bytes = 0
+
+    def append(self, event: bytes) -> int:
+        """Number one encoded event and keep it; the hot path of `publish`."""
+        size = self._open_bytes + len(event)
+        if size > self._room and self._open:
+            self._ripen()
+            size = len(event)
+        self._open_bytes = size
+        self._open.append(event)
+        self.last = last = self.last + 1
+        return last
+
+    def stamp(self, now: float) -> int:
+        """The next `sent_us`: microseconds of `now`, strictly increasing (rule 8)."""
+        self.newest_us = stamp = max(self.newest_us + 1, int(now * 1e6))
+        return stamp
+
+    def resize(self, frame_size: int) -> None:
+        """From now on entries are made for frames of this size."""
+        self._room = frame_size - BODY_START
+
+    def take(self, seq: int, limit: int, now: float) -> Entry | None:
+        """The sealed entry that holds `seq`, or the first one held after it.
+
+        Its frame has at most `limit` bytes, unless it is a single event. None when there is nothing
+        at or above `seq`.
+        """
+        # All may have grown too old: then what is open is the first that is held.
+        if max(seq, self.first) > self.last:
+            return None
+        if max(seq, self.first) > self.last - len(self._open):
+            self._ripen()
+        # Ripening may have made room.
+        seq = max(seq, self.first)
+        index = bisect_right(self._firsts, seq, self._head) - 1
+        entry = self._entries[index]
+        if entry.size > limit and entry.count > 1:
+            self._split(index, limit, now)
+            return self.take(seq, limit, now)
+        self._seal(entry, now)
+        return entry
+
+    def bury(self, seq: int) -> None:
+        """Put a tombstone in the place of one event that is too large for a link (rule 16)."""
+        if not self.first <= seq <= self.last:
+            return
+        if seq > self.last - len(self._open):
+            self._ripen()
+        entry = self._entries[bisect_right(self._firsts, seq, self._head) - 1]
+        events = entry.events()
+        events[seq - entry.first] = TOMBSTONE
+        self._bytes -= entry.size
+        entry.data, entry.size = events, sum(map(len, events)) + BODY_START
+        self._bytes += entry.size
+
+    def unsent(self, cursor: int) -> int:
+        """Bytes of the events at and above `cursor` (rounded to entries)."""
+        cursor = max(cursor, self.first)
+        if cursor > self.last - len(self._open):
+            return self._open_bytes if cursor <= self.last else 0
+        entry = self._entries[bisect_right(self._firsts, cursor, self._head) - 1]
+        return self.appended + self._open_bytes - entry.start
+
+    def tick(self, now: float) -> None:
+        """Seal what no link asked for (it gets an age and takes less memory); drop the old."""
+        open_first = self.last - len(self._open) + 1
+        if self._open and self._open_since[0] != open_first:
+            self._open_since = (open_first, now)
+        elif self._open and now - self._open_since[1] >= 1.0:
+            self._ripen()
+        for index in range(len(self._entries) - 1, self._head - 1, -1):
+            if isinstance(self._entries[index].data, bytes):
+                break
+            self._seal(self._entries[index], now)
+        oldest = now - self._limits.log_age
+        while self._head < len(self._entries) and self._entries[self._head].sealed < oldest:
+            self._drop()
+
+    def _ripen(self) -> None:
+        """Close the open part into entries, then make room for the next."""
+        first = self.last - len(self._open) + 1
+        for at in range(0, len(self._open), MAX_COUNT):
+            events = self._open[at : at + MAX_COUNT]
+            size = sum(map(len, events)) if len(self._open) > MAX_COUNT else self._open_bytes
+            self._entries.append(Entry(first + at, events, size + BODY_START, self.appended))
+            self._firsts.append(first + at)
+            self._bytes += size + BODY_START
+            self.appended += size
+        self._open = []
+        self._open_bytes = 0
+        limits = self._limits
+        while len(self._entries) - self._head > 1 and (
+            self._bytes > limits.log_bytes or self.last - self.first >= limits.log_events
+        ):
+            self._drop()
+
+    def _drop(self) -> None:
+        entry = self._entries[self._head]
+        self._bytes -= entry.size
+        entry.data = b""
+        self._head += 1
+        self.first = entry.last + 1
+        # Deleting from the front of a list is O(n): do it rarely, for many at once.
+        if self._head > 512 and self._head * 2 > len(self._entries):
+            del self._entries[: self._head], self._firsts[: self._head]
+            self._head = 0
+
+    def _seal(self, entry: Entry, now: float) -> None:
+        if isinstance(entry.data, list):
+            entry.data = pack_events(self.epoch, entry.first, self.stamp(now), entry.data)
+            # A tombstone does not make the rest of its entry younger.
+            entry.sealed = min(entry.sealed, now)
+
+    def _split(self, index: int, limit: int, now: float) -> None:
+        """Replace one entry by several of at most `limit` bytes: a link has smaller frames."""
+        whole = self._entries[index]
+        parts: list[Entry] = []
+        events: list[bytes] = []
+        first, start, size = whole.first, whole.start, BODY_START
+
+        def finish() -> None:
+            nonlocal first, start, events, size
+            part = Entry(first, events, size, start)
+            # Each part has an age from now on, or one that no link takes would never grow old.
+            part.sealed = min(whole.sealed, now)
+            parts.append(part)
+            first, start = first + len(events), start + size - BODY_START
+            events, size = [], BODY_START
+
+        for event in whole.events():
+            if events and size + len(event) > limit:
+                finish()
+            events.append(event)
+            size += len(event)
+        finish()
+        self._bytes += sum(part.size for part in parts) - whole.size
+        self._entries[index : index + 1] = parts
+        self._firsts[index : index + 1] = [part.first for part in parts]

@@ -1,0 +1,153 @@
+"""What the engine knows of one link: the cursor into the log, what waits to be sent, what was
+proven.
+
+An outlet outlives the connections made for it: a rebuilt link goes on where the cursor stood (rule
+2).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bus.protocol.log import Entry
+    from bus.protocol.peer import Peer
+
+WINDOW = 2
+SLOW_CONFIRM = 0.250
+FAST_CONFIRM = 0.050
+MIN_FRAME = 1_024
+HEARTBEAT_INTERVAL = 1.0
+ANSWER_INTERVAL = 0.1
+REPEAT_SHARE = 4
+
+
+class Sizes(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes of a frame on one link: start and ceiling of the batching, and what it can carry at all."""
+
+    frame: int = 65_536
+    max_frame: int = 262_144
+    max_message: int = 1 << 20
+
+
+class Flight(msgspec.Struct, gc=False):
+    """One frame handed over and not yet confirmed; `first` and `last` are 0 unless it is new data."""
+
+    first: int
+    last: int
+    size: int
+    sent_at: float
+
+
+class Outlet:
+    """One link as the engine sees it."""
+
+    def __init__(self, sizes: Sizes, rotation: int) -> None:
+        self.sizes = sizes
+        self.limit = sizes.frame
+        self.cursor = 1
+        self.confirmed = 0
+        self.is_up = False
+        self.is_ready = False
+        self.hello = True
+        self.beat_in = 0.0
+        self.beat_at = float("-inf")
+        self.byes = 0
+        self.control: deque[bytes] = deque()
+        self.repeats: dict[int, None] = {}
+        self.beat_after_repeats = False
+        self.frames_since_repeat = 0
+        self.flights: deque[Flight] = deque()
+        self.suspects: frozenset[int] = frozenset()
+        self.newest_echo = float("-inf")
+        # Evidence since the supervisor last looked (rule 10).
+        self.echoed = False
+        self.heard = False
+        self.listed = False
+        # Who lists us on this link: proves it both ways, for `reconfigure` (rule 9).
+        self.listed_by: set[int] = set()
+        # Peer epoch -> (our time, its `sent_us`) of its newest heartbeat on this link; what we last
+        # said.
+        self.heard_of: dict[int, tuple[int, int]] = {}
+        self.said: dict[int, int] = {}
+        self._rotation = rotation
+
+    def up(self) -> None:
+        """A new connection: it starts with HELLO; nothing is in flight, nobody was heard on it."""
+        self.is_up = True
+        self.hello = True
+        self.beat_in = 0.0
+        self.flights.clear()
+        self.repeats.clear()
+        self.heard_of.clear()
+        self.listed_by.clear()
+        self.said.clear()
+        self.echoed = self.heard = self.listed = False
+
+    def down(self) -> frozenset[int]:
+        """The connection is gone: halve the frames, send again what no server confirmed.
+
+        Returns the events that are too large: alone in flight, and over the size, at two losses in
+        a row.
+        """
+        self.is_up = self.is_ready = False
+        self.cursor = min([self.cursor, *(flight.first for flight in self.flights if flight.first)])
+        lone = frozenset(
+            flight.first for flight in self.flights if flight.first and flight.first == flight.last
+            and flight.size > self.limit
+        )  # fmt: skip
+        guilty = lone & self.suspects
+        self.suspects = lone
+        self.limit = max(MIN_FRAME, self.limit // 2)
+        return guilty
+
+    def launch(self, frame: bytes, now: float, first: int = 0, last: int = 0) -> bytes:
+        """Note a frame that is being handed over."""
+        self.flights.append(Flight(first, last, len(frame), now))
+        return frame
+
+    def land(self, now: float) -> None:
+        """The oldest frame in flight is confirmed: adapt the size to what the server bears."""
+        if not self.flights:
+            return
+        flight = self.flights.popleft()
+        self.confirmed = max(self.confirmed, flight.last)
+        took = now - flight.sent_at
+        if took > SLOW_CONFIRM:
+            self.limit = max(MIN_FRAME, self.limit // 2)
+        elif took < FAST_CONFIRM and flight.size * 2 > self.limit:
+            # Only a frame that made use of the size says that a larger one would be borne, too.
+            self.limit = min(self.sizes.max_frame, self.limit * 2)
+
+    def queue_repeats(self, entries: Sequence[Entry]) -> None:
+        """Repeat these, then say where we stand."""
+        self.repeats.update(dict.fromkeys(entry.first for entry in entries))
+        self.beat_after_repeats = True
+
+    def choose(self, peers: Sequence[Peer], most: int) -> list[Peer]:
+        """Whom the next heartbeat lists: who is new first, then half of the changed, half in
+        rotation.
+
+        Changed ones must not take every place: in a cluster with nine busy nodes an idle one would
+        never be listed, and would take itself for deaf outwards.
+        """
+        heard = [peer for peer in peers if peer.epoch in self.heard_of]
+        if len(heard) <= most:
+            return heard
+        start = self._rotation % len(heard)
+        ring = heard[start:] + heard[:start]
+        new = [peer for peer in ring if peer.epoch not in self.said]
+        changed = [peer for peer in ring if self.said.get(peer.epoch, peer.next) != peer.next]
+        chosen = dict.fromkeys(new[:most])
+        chosen.update(dict.fromkeys(changed[: (most - len(chosen)) // 2]))
+        for peer in ring:
+            if len(chosen) >= most:
+                break
+            chosen[peer] = None
+            self._rotation += 1
+        return list(chosen)

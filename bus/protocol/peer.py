@@ -1,0 +1,294 @@
+"""The receiver's half of one epoch: put its log together again, or say exactly what is missing.
+
+Three maxima and two clocks (rules 1-8):
+    next     next number to deliver
+    target   highest number that must have come; `next <= target` is a hole, and there is no other
+    recovery last, held   what its heartbeats announced: highest number published, lowest number
+    still repeatable silent   attended seconds since any frame of it was heard; judges Down and told
+    stuck    attended seconds without progress in a hole; judges Gap(timeout)
+
+A frame at or below `next` is delivered (the overlap is dropped from the header), one that is seen
+is dropped, one that is ahead is held. Nothing is ever closed: a peer that was told lost and comes
+back goes on in place.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from typing import TYPE_CHECKING, Protocol
+
+from bus.protocol.control import MAX_RANGES, Account
+from bus.protocol.frame import REPEAT
+from bus.signals import Change, Gap, GapReason, Loss, Resync
+
+if TYPE_CHECKING:
+    from bus.protocol.control import Heartbeat
+    from bus.protocol.frame import Header
+
+# Seconds from one request to the next while nothing comes (rule 3); the last one repeats.
+ASK_AGAIN = (0.1, 0.2, 0.4, 0.8, 1.0)
+MIN_TRIES = 10
+NOT_HEARD = 3.0
+DOWN = 10.0
+TOLD = 30.0
+BYE_TIMEOUT = 1.0
+
+
+class Sink(Protocol):
+    """Where the core puts its results; called in stream order, must not raise."""
+
+    def events(self, peer: Peer, header: Header, frame: bytes, skip: int) -> None:
+        """Deliver the events of a DATA frame, without the first `skip`."""
+        ...
+
+    def loss(self, loss: Loss) -> None:
+        """Tell a loss to every subscriber."""
+        ...
+
+    def change(self, change: Change) -> None:
+        """Tell a change of membership."""
+        ...
+
+
+class Hold:
+    """Bytes of all frames that wait for a hole to close, over all peers: bounded (`Limits.hold_bytes`)."""
+
+    __slots__ = ("limit", "used")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+
+class Peer:
+    """One epoch of one node, from its first heartbeat on (rule 1)."""
+
+    def __init__(self, beat: Heartbeat, epoch: int, next_seq: int, sink: Sink, hold: Hold) -> None:
+        self.node = beat.name
+        self.epoch = epoch
+        self.baseline = next_seq
+        self.next = next_seq
+        self.target = next_seq - 1
+        self.last = 0
+        self.held = 1
+        self.counter = -1
+        self.newest_us = 0
+        self.via: object = None
+        self.silent = 0.0
+        self.stuck = 0.0
+        self.ask_in = 0.0
+        self.tries = 0
+        self.is_down = False
+        self.is_told = False
+        self.is_bye = False
+        self.lists_us = False
+        self.digest = 0
+        self.generation = 0
+        self.position = 0  # how far it has heard us, by its own words
+        self.lost_of_us = 0
+        self.latency: float | None = None
+        self.delivered = 0
+        self.repaired = 0
+        self.lost = 0
+        self.duplicates = 0
+        self.implausible = 0
+        self.gaps: list[tuple[int, int]] = []
+        self.account_of_us: Account | None = None
+        self._sink = sink
+        self._hold = hold
+        self._held: dict[int, tuple[Header, bytes]] = {}
+        self._ahead: list[int] = []
+
+    # -- what comes in -----------------------------------------------------------------------------
+
+    def data(self, header: Header, frame: bytes) -> None:
+        """One DATA frame of this epoch."""
+        end = header.first_seq + header.count
+        if end - 1 > self.target:
+            self.target = end - 1
+        if header.first_seq <= self.next:
+            if end <= self.next:
+                self.duplicates += header.count
+                return
+            self._deliver(header, frame)
+            if self._ahead:
+                self._drain()
+            self._progress()
+        else:
+            self._keep(header, frame)
+
+    def beat(self, beat: Heartbeat, sent_us: int, is_bye: bool) -> None:
+        """One heartbeat, in any order. `newest_us` must not yet include it (rule 8)."""
+        rules = sent_us > self.newest_us
+        if beat.counter > self.counter:
+            self.counter = beat.counter
+            self.is_told = False
+            self.digest, self.generation = beat.digest, beat.generation
+        self.last = max(self.last, beat.last)
+        self.held = max(self.held, beat.held)
+        self.target = max(self.target, beat.sent)
+        if rules:
+            self._refute()
+        if is_bye and not self.is_bye:
+            self.is_bye = True
+            self.stuck = 0.0
+        if self.is_bye:
+            self.target = self.last
+        if self.held > self.next:
+            self._give_up(self.held - 1, "gone")
+
+    def tick(self, step: float, attended: bool, timeout: float) -> None:
+        """`step` attended seconds passed; `attended`: a link of ours was READY meanwhile (rule 5)."""
+        if attended:
+            self.silent += step
+        if self.next > self.target:
+            return
+        self.ask_in -= step
+        if self.silent < NOT_HEARD or self.is_bye:
+            self.stuck += step
+        if self.is_bye and self.stuck >= BYE_TIMEOUT:
+            self._give_up(self.last, "ended")
+        elif self.stuck >= timeout and self.tries >= MIN_TRIES:
+            first_ahead = self._ahead[0] - 1 if self._ahead else self.target
+            self._give_up(min(first_ahead, self.last), "timeout")
+
+    def tell(self, reason: str) -> None:
+        """Say once that its end is unknown: Resync. Closes nothing, but frees what was held (rule 6)."""
+        if not self.is_told:
+            self.is_told = True
+            self._release(self._ahead)
+            self._ahead = []
+            self._sink.loss(Resync(self.node, self.epoch, self.next - 1, reason))
+
+    def spoil(self, first: int, last: int) -> None:
+        """Numbers that came but hold no event: delivered before, lost now."""
+        self.delivered -= last - first + 1
+        self._note_lost(first, last)
+
+    # -- what goes out -----------------------------------------------------------------------------
+
+    @property
+    def in_hole(self) -> bool:
+        """Something that must have come is missing (rule 2)."""
+        return self.next <= self.target
+
+    @property
+    def is_over(self) -> bool:
+        """It said goodbye and nothing of it is missing."""
+        return self.is_bye and not self.in_hole
+
+    def holes(self, most: int = MAX_RANGES) -> list[tuple[int, int]]:
+        """The missing ranges, inclusive, ascending."""
+        ranges: list[tuple[int, int]] = []
+        at = self.next
+        for first in self._ahead:
+            if len(ranges) == most:
+                return ranges
+            if first > at:
+                ranges.append((at, first - 1))
+            header = self._held[first][0]
+            at = max(at, first + header.count)
+        if at <= self.target and len(ranges) < most:
+            ranges.append((at, self.target))
+        return ranges
+
+    def asked(self) -> None:
+        """A request for its holes was sent: when is the next one due?"""
+        self.ask_in = ASK_AGAIN[min(self.tries, len(ASK_AGAIN) - 1)]
+        self.tries += 1
+
+    def account(self) -> Account:
+        """The ledger of this epoch."""
+        return Account(
+            self.epoch, self.baseline, self.next - 1, self.delivered, self.repaired,
+            self.lost, self.duplicates, list(self.gaps),
+        )  # fmt: skip
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _deliver(self, header: Header, frame: bytes) -> None:
+        skip = self.next - header.first_seq
+        count = header.count - skip
+        self.duplicates += skip
+        self.delivered += count
+        if header.flags & REPEAT:
+            self.repaired += count
+        self.next += count
+        self._sink.events(self, header, frame, skip)
+
+    def _progress(self) -> None:
+        self.stuck = 0.0
+        self.tries = 0
+        # Repeats are on their way: ask for the rest when they have stopped coming.
+        self.ask_in = ASK_AGAIN[0] if self.next <= self.target else 0.0
+
+    def _keep(self, header: Header, frame: bytes) -> None:
+        """Hold a frame that is ahead. A full hold drops it: repair fetches it again."""
+        known = self._held.get(header.first_seq)
+        if known is not None and known[0].count >= header.count:
+            self.duplicates += header.count
+            return
+        if self._hold.used + len(frame) > self._hold.limit:
+            return
+        if known is None:
+            insort(self._ahead, header.first_seq)
+        else:
+            self.duplicates += known[0].count
+            self._hold.used -= len(known[1])
+        self._held[header.first_seq] = (header, frame)
+        self._hold.used += len(frame)
+
+    def _drain(self) -> None:
+        """Deliver held frames as far as they join on."""
+        done = 0
+        for first in self._ahead:
+            if first > self.next:
+                break
+            header, frame = self._held.pop(first)
+            self._hold.used -= len(frame)
+            done += 1
+            if first + header.count > self.next:
+                self._deliver(header, frame)
+            else:
+                self.duplicates += header.count
+        del self._ahead[:done]
+
+    def _release(self, firsts: list[int]) -> None:
+        for first in firsts:
+            self._hold.used -= len(self._held.pop(first)[1])
+
+    def _give_up(self, upto: int, reason: GapReason) -> None:
+        """Go on after `upto`: what is held is delivered, what is missing becomes a Gap, in order."""
+        if upto > self.last:
+            upto = self.last  # rule 4: never above what the sender itself announced
+        while self.next <= upto:
+            end = min(upto, self._ahead[0] - 1) if self._ahead else upto
+            if end >= self.next:
+                self._lose(self.next, end, reason)
+            self._drain()
+        self.target = max(self.target, self.next - 1)
+        self._progress()
+
+    def _lose(self, first: int, last: int, reason: GapReason) -> None:
+        self._note_lost(first, last)
+        self.next = last + 1
+        self._sink.loss(Gap(self.node, self.epoch, ((first, last),), reason))
+
+    def _note_lost(self, first: int, last: int) -> None:
+        self.lost += last - first + 1
+        self.gaps = [*self.gaps[1 - MAX_RANGES :], (first, last)]
+
+    def _refute(self) -> None:
+        """The newest word of the sender: no number above its `last` can be true (rule 8)."""
+        self.target = min(self.target, self.last)
+        false = [
+            first for first in self._ahead if first + self._held[first][0].count - 1 > self.last
+        ]
+        if false:
+            self.implausible += sum(self._held[first][0].count for first in false)
+            self._release(false)
+            self._ahead = [first for first in self._ahead if first in self._held]
+        if self.next > self.last + 1:
+            self.implausible += self.next - self.last - 1
+            self._sink.loss(Resync(self.node, self.epoch, self.last, "implausible"))
+            self.next = self.last + 1

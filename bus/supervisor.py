@@ -1,0 +1,287 @@
+"""Keeps one link alive: a new client for every attempt, a deadline on everything, proof instead of
+hope.
+
+The lifecycle (pure) decides; this file does: connect, read, pump, watch from outside, tear down,
+wait, again. It is the only code that calls a backend. Reader and pump are two disposable tasks per
+connection; one that hangs in a library is cancelled, its sockets are aborted, and nobody waits for
+it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING, Any
+
+from bus.errors import AuthError, ConfigError, Fault, LinkError, TlsError
+from bus.isolation import Hung, Waker, isolated, sleep
+from bus.protocol.lifecycle import Action
+from bus.signals import LinkStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bus.backend import Backend, Link
+    from bus.isolation import Job, Loop
+    from bus.protocol.engine import Engine
+    from bus.protocol.lifecycle import Lifecycle
+    from bus.protocol.limits import Limits
+    from bus.protocol.outlet import Outlet
+
+log = logging.getLogger("bus")
+
+CLOSE_LINK = 1.0
+JOIN = 0.5
+STRAY = 0.1
+
+_USERINFO = re.compile(r"(?<=//)[^/@\s'\"]+@")
+
+
+def describe(error: BaseException) -> str:
+    """One line about an exception, without the userinfo of any URL in it."""
+    text = " ".join(str(error).split())
+    return _USERINFO.sub(
+        "****@", f"{type(error).__name__}: {text}" if text else type(error).__name__
+    )
+
+
+class Supervisor:
+    """One link of one bus, from `start` to `stop`."""
+
+    def __init__(
+        self, loop: Loop, backend: Backend[Any], kind: str, channel: str, engine: Engine,
+        outlet: Outlet, lifecycle: Lifecycle, limits: Limits, changed: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self.outlet = outlet
+        self.lifecycle = lifecycle
+        self.failure: ConfigError | None = None
+        # The pump sleeps: `publish` wakes it, and costs one attribute while it is awake.
+        self.is_idle = False
+        self._loop = loop
+        self._backend = backend
+        self._kind = kind
+        self._channel = channel
+        self._engine = engine
+        self._limits = limits
+        self._changed = changed
+        self._is_held = False
+        self._confirms = backend.features.confirms
+        self._has_server_proof = False
+        self._error: str | None = None
+        self._state = lifecycle.state
+        self._since = loop.now()
+        self._work = Waker(loop)
+        self._over = Waker(loop)
+        self._go = Waker(loop)
+        self._job: Job | None = None
+        self._link: Link | None = None
+        self._jobs: list[Job] = []
+        self._strays: list[Job] = []
+
+    def start(self) -> None:
+        """Begin to connect; returns at once."""
+        self._job = self._loop.spawn(self._run, "bus.supervisor")
+
+    def wake(self) -> None:
+        """There may be something to send."""
+        if self.is_idle:
+            self.is_idle = False
+            self._work.set()
+
+    def confirmed(self) -> None:
+        """The server confirmed one frame (`Context.confirmed`)."""
+        self._engine.land(self.outlet, self._loop.now())
+        self.wake()
+        self._changed()
+
+    def proven(self) -> None:
+        """The server answered (`Context.proven`)."""
+        self._has_server_proof = True
+
+    def tick(self, step: float, expects_peers: bool) -> None:
+        """Hand the evidence to the lifecycle and do what it says."""
+        outlet = self.outlet
+        lifecycle = self.lifecycle
+        server = self._backend.features.proof == "server"
+        lifecycle.evidence(
+            proven=self._has_server_proof if server and not outlet.echoed else outlet.echoed,
+            heard=outlet.heard, listed=outlet.listed,
+        )  # fmt: skip
+        outlet.echoed = outlet.heard = outlet.listed = self._has_server_proof = False
+        action = lifecycle.tick(step, expects_peers=expects_peers)
+        if action is Action.CONNECT:
+            self._go.set()
+        elif action is Action.REBUILD:
+            self._is_held = False
+            self._error = "no proof of life: the link was made anew"
+            self._over.set()
+        outlet.is_ready = lifecycle.state == "READY"
+        self._note_state()
+        self.wake()
+
+    async def stop(self, timeout: float) -> None:
+        """End the link in every state within `timeout` seconds; nothing is left behind."""
+        self.lifecycle.close()
+        self._note_state()
+        self._over.set()
+        self._go.set()
+        if self._job is not None:
+            if self._link is None:
+                self._job.cancel()
+            if not await self._job.join(timeout):
+                if self._link is not None:
+                    self._link.abort()
+                self._job.cancel()
+                self._strays += [self._job, *self._jobs]
+        for stray in self._strays:
+            stray.cancel()
+            await stray.join(STRAY)
+
+    def status(self) -> LinkStatus:
+        """The link now."""
+        return LinkStatus(
+            self._kind,
+            self._channel,
+            self.lifecycle.state,
+            self._loop.now() - self._since,
+            self._error,
+        )
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    @property
+    def _is_ended(self) -> bool:
+        return self.lifecycle.state in ("CLOSED", "FATAL")
+
+    async def _run(self) -> None:
+        while not self._is_ended:
+            try:
+                link = await isolated(
+                    self._loop, self._backend.connect, self._limits.connect, "connect",
+                    late=lambda link: link.abort(), strays=self._strays,
+                )  # fmt: skip
+            except Exception as error:  # noqa: BLE001  # every failure of a library ends here (T2, T22)
+                self._failed(error)
+            else:
+                await self._hold(link)
+            if not self._is_ended:
+                await self._go.wait()
+
+    async def _hold(self, link: Link) -> None:
+        """From a positioned connection to its end."""
+        self._link = link
+        self._over = Waker(self._loop)
+        if not self._is_ended:
+            self._engine.up(self.outlet)
+            self.lifecycle.connected()
+            self._note_state()
+            self._is_held = True
+            reader = self._loop.spawn(lambda: self._read(link), "bus.reader")
+            pump = self._loop.spawn(lambda: self._pump(link), "bus.pump")
+            self._jobs = [pump, reader]
+            await self._over.wait()
+            self._is_held = self.is_idle = False
+            pump.cancel()
+            self._engine.down(self.outlet)
+        try:
+            await isolated(self._loop, link.close, CLOSE_LINK, "close", strays=self._strays)
+        except Exception as error:  # noqa: BLE001  # it is being thrown away: nothing can be done
+            log.debug("%s: close: %s", self._kind, describe(error))
+        link.abort()
+        self._link = None
+        for job in self._jobs:
+            job.cancel()
+            await job.join(JOIN)
+        self._strays = [job for job in (*self._strays, *self._jobs) if not job.done]
+        self._jobs = []
+
+    async def _read(self, link: Link) -> None:
+        try:
+            await link.run()
+        except Exception as error:  # noqa: BLE001  # whatever ends the link
+            self._lost(link, error)
+        except BaseException:
+            # Ours when the link is being torn down; else a stray one from the library (T2).
+            self._lost(link, LinkError("the reader was cancelled"))
+            raise
+        else:
+            self._lost(link, LinkError("the link ended"))
+
+    async def _pump(self, link: Link) -> None:
+        engine, outlet, loop = self._engine, self.outlet, self._loop
+        try:
+            while True:
+                frame = engine.next_frame(outlet, loop.now())
+                if frame is None:
+                    self.is_idle = True
+                    await self._work.wait()
+                    self.is_idle = False
+                    continue
+                await link.send(frame)
+                if not self._confirms:
+                    engine.land(outlet, loop.now())
+                    self._changed()
+                # `send` need not suspend; a long log must not keep the loop from everybody else.
+                await sleep(loop, 0)
+        except Exception as error:  # noqa: BLE001  # whatever ends the link
+            self._lost(link, error)
+        except BaseException:
+            self._lost(link, LinkError("the pump was cancelled"))
+            raise
+
+    def _lost(self, link: Link, error: Exception) -> None:
+        if link is self._link and self._is_held and not self._is_ended:
+            self._is_held = False
+            self._failed(error)
+            self._over.set()
+
+    def _failed(self, error: Exception) -> None:
+        """Classify, remember, and let the lifecycle decide."""
+        fault = self._classify(error)
+        if fault is None:
+            fault = Fault.PROTOCOL
+            log.error("%s: unexpected %s", self._kind, describe(error), exc_info=error)
+        self._error = f"{fault.value}: {describe(error)}"
+        if fault.is_fatal and not self.lifecycle.was_ready:
+            self.failure = _as_config_error(fault, error, self._kind)
+        self.lifecycle.lost(fatal=fault.is_fatal)
+        self._note_state()
+
+    def _classify(self, error: Exception) -> Fault | None:
+        if isinstance(error, AuthError):
+            return Fault.AUTH
+        if isinstance(error, TlsError):
+            return Fault.TLS
+        if isinstance(error, ConfigError):
+            return Fault.CONFIG
+        if isinstance(error, Hung):
+            return Fault.TIMEOUT
+        if isinstance(error, LinkError):
+            return self._backend.classify(error) or Fault.UNREACHABLE
+        try:
+            return self._backend.classify(error)
+        except Exception as bug:  # noqa: BLE001  # a foreign backend's mistake must not end the supervisor
+            log.error("%s: classify raised %s", self._kind, describe(bug))
+            return None
+
+    def _note_state(self) -> None:
+        state = self.lifecycle.state
+        if state == self._state:
+            return
+        log.log(
+            logging.INFO if state in ("READY", "CONNECTING", "CLOSED") else logging.WARNING,
+            "%s link on %s: %s -> %s%s", self._kind, self._channel, self._state, state,
+            f" ({self._error})" if self._error and state != "READY" else "",
+        )  # fmt: skip
+        if state == "READY":
+            self._error = None
+        self._state = state
+        self._since = self._loop.now()
+        self._changed()
+
+
+def _as_config_error(fault: Fault, error: Exception, kind: str) -> ConfigError:
+    if isinstance(error, ConfigError):
+        return error
+    cls = {Fault.AUTH: AuthError, Fault.TLS: TlsError}.get(fault, ConfigError)
+    return cls(f"{kind}: {describe(error)}")

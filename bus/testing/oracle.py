@@ -1,0 +1,424 @@
+"""The judge of a SimNetwork: knows what every node published, and checks all that every node is told.
+
+Per receiver and epoch of a sender: numbers in order, none twice, none missing untold, the right content, no
+echo; a younger log from its first event on; a Gap only over what really cannot be had; a Resync or Down
+only of a node that was away; the end of a killed log told before its successor's first event. When all has
+settled: everybody has everything, and the engines' own books say the same as ours.
+
+Three things are excused, all by the promise itself (docs/protocol.md): a Gap(timeout) where the receiver's
+requests were cut off, losses of a sender that was closing, and false content with a valid checksum, which
+only the seal can tell from true content (counted in `forged_deliveries`).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from bus.protocol.frame import BODY_START, DATA, HEADER_SIZE, HEARTBEAT, Header
+from bus.protocol.log import TOMBSTONE
+from bus.protocol.outlet import MIN_FRAME
+from bus.protocol.peer import DOWN, TOLD
+from bus.signals import Change, Down, Duplicate, Gap, Loss, Overflow, Restarted, Resync, Up
+
+if TYPE_CHECKING:
+    from bus.protocol.engine import Engine
+    from bus.protocol.inbox import Inbox
+    from bus.protocol.peer import Peer
+    from bus.testing.network import SimNetwork
+    from bus.testing.simnode import SimNode
+
+# The tick that judges counts at most 0.5 s, and a part of that was before the frame that was heard last.
+STEP = 0.6
+
+_raw = msgspec.msgpack.Decoder(list[msgspec.Raw])
+
+
+class Violation(AssertionError):
+    """The bus broke its promise; the text says which, who, whose log and when."""
+
+
+class Received(NamedTuple):
+    """One event as an application gets it."""
+
+    node: str
+    epoch: int
+    seq: int
+    body: object
+
+
+class Life:
+    """One run of one node: the truth about its log, and how it ended."""
+
+    engine: Engine
+    witness: Witness
+
+    def __init__(self, node: str, epoch: int, born: float) -> None:
+        self.node = node
+        self.epoch = epoch
+        self.born = born
+        self.end: str | None = None
+        self.ended_at = 0.0
+        self.events: list[bytes] = []
+        self.bodies: list[object] = []
+        self.times: list[float] = []
+        self.forged: list[tuple[int, int]] = []
+        self.froze_at = 0.0
+        self.thawed_at = 0.0
+        self.frozen_for = 0.0
+
+    @property
+    def last(self) -> int:
+        """How many events it published."""
+        return len(self.events)
+
+    @property
+    def label(self) -> str:
+        """Its name and the beginning of its epoch."""
+        return f"{self.node}/{self.epoch:016x}"[: len(self.node) + 5]
+
+    def published(self, event: bytes, body: object, now: float) -> None:
+        """One more event."""
+        self.events.append(event)
+        self.bodies.append(body)
+        self.times.append(now)
+
+    def ends(self, how: str, now: float) -> None:
+        """It was killed ("crash") or said goodbye ("close"); what came first counts."""
+        if self.end is None:
+            self.end, self.ended_at = how, now
+
+
+class Stream:
+    """What one receiver got of one epoch."""
+
+    def __init__(self, life: Life, baseline: int, now: float) -> None:
+        self.life = life
+        self.next = baseline
+        self.delivered = 0
+        self.lost = 0
+        self.taken = 0
+        self.heard_at = now
+        self.is_up = False
+        # When the last Resync was told.
+        self.told_at = -inf
+
+    @property
+    def is_end_told(self) -> bool:
+        """The log has ended, and a Resync since then says so: nothing that it said can be lost untold."""
+        return self.life.end is not None and self.told_at >= self.life.ended_at
+
+
+class Oracle:
+    """All lives that there ever were, and the final judgement."""
+
+    def __init__(self, net: SimNetwork) -> None:
+        self.net = net
+        self.lives: dict[int, Life] = {}
+        self.forged_deliveries = 0
+
+    def unsettled(self) -> list[str]:
+        """What still keeps the network from being settled."""
+        open_ends: list[str] = []
+        for node in self.net.nodes.values():
+            if not node.is_running or node.is_closing:
+                continue
+            for life in self.lives.values():
+                if life is not node.life and (what := self._lacks(node, life)):
+                    open_ends.append(f"{node.name} {what} of {life.label}")
+        return open_ends
+
+    def _lacks(self, node: SimNode, life: Life) -> str:
+        peer = node.engine.peers.get(life.epoch)
+        if life.end is not None:
+            stream = node.life.witness.streams.get(life.epoch)
+            if stream is None or stream.is_end_told:
+                return ""
+            if life.end == "close" and stream.next > life.last:
+                return ""
+            return "was not told the end"
+        if peer is None:
+            return "knows nothing"
+        if peer.next != life.last + 1 or peer.in_hole:
+            return f"is at {peer.next - 1}, target {peer.target}, of {life.last}"
+        return "still misses a newer heartbeat" if peer.is_told or peer.is_down else ""
+
+    def balance(self) -> None:
+        """Compare the engines' books with ours. Raises Violation."""
+        for node in self.net.nodes.values():
+            if node.is_running:
+                for epoch, stream in node.life.witness.streams.items():
+                    if (peer := node.engine.peers.get(epoch)) is not None:
+                        self._audit(node, stream, peer)
+                for subscriber in node.subscribers:
+                    subscriber.drain()
+
+    def _audit(self, node: SimNode, stream: Stream, peer: Peer) -> None:
+        account = peer.account()
+        told = (stream.next - 1, stream.delivered, stream.lost)
+        booked = (account.position, account.delivered, account.lost)
+        where = f"{node.name} of {stream.life.label}"
+        if told != booked:
+            raise Violation(f"{where}: (position, delivered, lost) booked {booked}, told {told}")
+        if stream.told_at == -inf:
+            if account.baseline + account.delivered + account.lost != account.position + 1:
+                raise Violation(f"{where}: the ledger does not balance: {account}")
+            # Every event that came in was delivered, was a duplicate, or waits; or there was no room.
+            waiting = stream.taken - account.delivered - account.duplicates
+            if waiting != 0 and not peer.in_hole and not stream.life.forged:
+                raise Violation(f"{where}: {waiting} events came in and are in no book: {account}")
+
+
+class Witness:
+    """The sink of one engine: checks every item while it comes, then hands it to the application."""
+
+    def __init__(self, oracle: Oracle, node: SimNode) -> None:
+        self.streams: dict[int, Stream] = {}
+        self._oracle = oracle
+        self._net = oracle.net
+        self._node = node
+        self._life = node.life
+
+    # -- what the engine is given -------------------------------------------------------------------
+
+    def arriving(self, frame: bytes) -> None:
+        """An undamaged frame is about to be handed to the engine."""
+        stream = self.streams.get(int.from_bytes(frame[8:16], "little"))
+        if stream is not None and frame[3] in (DATA, HEARTBEAT):
+            stream.heard_at = self._net.now
+            if frame[3] == DATA:
+                stream.taken += frame[6] | frame[7] << 8
+
+    # -- what it says -------------------------------------------------------------------------------
+
+    def events(self, peer: Peer, header: Header, frame: bytes, skip: int) -> None:
+        """Events of one frame."""
+        first, last = header.first_seq + skip, header.first_seq + header.count - 1
+        stream = self._stream(header.epoch)
+        life = stream.life
+        if first != stream.next or last < first:
+            self._fail(life, f"events {first}-{last} where {stream.next} was due")
+        if stream.next == 1 or not stream.delivered:
+            self._check_former(life)
+        true = life.events[header.first_seq - 1 : last]
+        if frame[BODY_START:] == b"".join(true) and len(true) == header.count:
+            bodies = life.bodies
+            batch = [Received(life.node, life.epoch, n, bodies[n - 1]) for n in range(first, last + 1)]
+            self._hand_over(batch, len(frame))
+        else:
+            self._one_by_one(life, first, _raw.decode(frame[HEADER_SIZE:])[skip:])
+        stream.next = last + 1
+        stream.delivered += last - first + 1
+
+    def loss(self, loss: Loss) -> None:
+        """A Gap or a Resync."""
+        assert isinstance(loss, Gap | Resync)
+        if isinstance(loss, Resync) and loss.reason == "version":
+            pass
+        elif isinstance(loss, Gap):
+            self._gap(loss)
+        else:
+            self._resync(loss)
+        self._node.received.append(loss)
+        for subscriber in self._node.subscribers:
+            subscriber.tell(loss)
+
+    def change(self, change: Change) -> None:
+        """A change of membership: up and down alternate, and nobody is called down without cause."""
+        self._node.changes.append(change)
+        if isinstance(change, Duplicate):
+            return
+        if isinstance(change, Restarted):
+            self._stream(change.old).is_up = False
+            epoch = change.new
+        else:
+            assert isinstance(change, Up | Down)
+            epoch = change.epoch
+        stream = self._stream(epoch)
+        if stream.is_up is not isinstance(change, Down):
+            self._fail(stream.life, f"{change}, but it was so before")
+        stream.is_up = not stream.is_up
+        if isinstance(change, Down) and stream.life.end is None:
+            if self._net.now - stream.heard_at < DOWN - STEP:
+                self._fail(stream.life, f"Down, but heard {self._net.now - stream.heard_at:.1f} s ago")
+            if not self._net.was_away(stream.life.node, self._node.name, 12 + self._unattended(12)):
+                self._fail(stream.life, "Down, but nothing kept it from being heard")
+
+    # -- judgement ----------------------------------------------------------------------------------
+
+    def _fail(self, life: Life, what: str) -> None:
+        raise Violation(f"{self._net.now:.3f} s: {self._life.label} of {life.label}: {what}")
+
+    def _stream(self, epoch: int) -> Stream:
+        stream = self.streams.get(epoch)
+        if stream is not None:
+            return stream
+        life = self._oracle.lives.get(epoch)
+        if life is None:
+            raise Violation(f"{self._net.now:.3f} s: {self._life.label} made up the epoch {epoch}")
+        if life is self._life:
+            self._fail(life, "echo of its own log")
+        baseline = self._life.engine.peers[epoch].baseline
+        # No history from before our birth, but for what a late heartbeat cannot know (rule 1).
+        slack = self._net.longest_delay + self._node.lag + self._unattended(1e9)
+        before = bisect_right(life.times, self._life.born - slack)
+        if life.born >= self._life.born and baseline != 1:
+            self._fail(life, f"a younger log starts at {baseline}")
+        if not before < baseline <= life.last + 1:
+            self._fail(life, f"starts at {baseline}, {before} events are older than the receiver")
+        stream = self.streams[epoch] = Stream(life, baseline, self._net.now)
+        return stream
+
+    def _check_former(self, life: Life) -> None:
+        """The end of a killed log is told before its successor's first event (rule 6)."""
+        for former in self.streams.values():
+            # Streams are in the order in which their epochs were met.
+            if former.life is life:
+                return
+            if former.life.node == life.node and former.life.end == "crash" and not former.is_end_told:
+                self._fail(life, f"first event before the end of {former.life.label} was told")
+
+    def _one_by_one(self, life: Life, first: int, raws: list[msgspec.Raw]) -> None:
+        for seq, raw in enumerate(raws, first):
+            event = bytes(raw)
+            true = life.events[seq - 1] if seq <= life.last else b""
+            if event == true:
+                self._hand_over([Received(life.node, life.epoch, seq, life.bodies[seq - 1])], len(event))
+            elif event == TOMBSTONE and len(true) > MIN_FRAME - BODY_START:
+                gap = Gap(life.node, life.epoch, ((seq, seq),), "too_large_for_link")
+                self._node.received.append(gap)
+                for subscriber in self._node.subscribers:
+                    subscriber.tell(gap)
+            elif any(low <= seq <= high for low, high in life.forged):
+                self._oracle.forged_deliveries += 1
+                self._hand_over([Received(life.node, life.epoch, seq, "forged")], len(event))
+            else:
+                self._fail(life, f"wrong content of {seq}: {event[:40]!r}")
+
+    def _hand_over(self, batch: list[Received], size: int) -> None:
+        self._node.received += batch
+        for subscriber in self._node.subscribers:
+            subscriber.offer(batch, size)
+
+    def _gap(self, gap: Gap) -> None:
+        stream = self._stream(gap.epoch)
+        life, log = stream.life, stream.life.engine.log
+        for first, last in gap.ranges:
+            if first != stream.next or last < first or last > life.last:
+                self._fail(life, f"{gap} where {stream.next} was due and {life.last} are published")
+            stream.next = last + 1
+            stream.lost += last - first + 1
+        if life.end is not None:
+            return
+        if gap.reason == "gone":
+            if gap.ranges[-1][1] >= log.first:
+                self._fail(life, f"{gap}, but the log holds {log.first}-{log.last}")
+        elif gap.reason != "timeout":
+            self._fail(life, f"{gap} of a sender that lives")
+        elif not self._net.was_cut(self._node.name, life.node, 15 + self._unattended(15)):
+            self._fail(life, f"{gap}, but nothing kept our requests from it")
+
+    def _resync(self, resync: Resync) -> None:
+        assert resync.epoch is not None
+        stream = self._stream(resync.epoch)
+        life = stream.life
+        if resync.reason == "implausible":
+            if not life.forged:
+                self._fail(life, f"{resync} without forgery")
+            assert resync.after is not None
+            stream.next = resync.after + 1
+        elif resync.after != stream.next - 1:
+            self._fail(life, f"{resync} where {stream.next} was due")
+        if resync.reason == "silent" and life.end is None:
+            if self._net.now - stream.heard_at < TOLD - STEP:
+                self._fail(life, f"{resync}, but heard {self._net.now - stream.heard_at:.1f} s ago")
+            if not self._net.was_away(life.node, self._node.name, 32 + self._unattended(32)):
+                self._fail(life, f"{resync}, but nothing kept it from being heard")
+        if resync.reason == "restarted" and not any(
+            other.node == life.node and other is not life for other in self._oracle.lives.values()
+        ):
+            self._fail(life, f"{resync} of the only epoch of that name")
+        stream.told_at = self._net.now
+
+    def _unattended(self, within: float) -> float:
+        """Seconds that this node was frozen lately: its own clocks did not run then."""
+        life = self._life
+        return life.frozen_for if self._net.now - life.thawed_at <= within else 0.0
+
+
+class Subscriber:
+    """A reader with a bounded inbox: every event comes, or is counted by an Overflow at its place (rule 11)."""
+
+    def __init__(self, name: str, inbox: Inbox[Received]) -> None:
+        self.inbox = inbox
+        self._name = name
+        self._offered: deque[Received] = deque()
+        self._gaps_told = 0
+        self._gaps_taken = 0
+        self._overflown = 0
+        self._many = False
+        # Epoch -> how far events and Gaps got.
+        self._positions: dict[int, int] = {}
+
+    def offer(self, events: list[Received], size: int) -> None:
+        """The events of one frame."""
+        if not self.inbox.is_closed:
+            self._offered += events
+            self.inbox.offer(events, size)
+
+    def tell(self, loss: Loss) -> None:
+        """One loss."""
+        if not self.inbox.is_closed:
+            self._gaps_told += loss.count if isinstance(loss, Gap) else 0
+            self.inbox.tell(loss)
+
+    def read(self, most: int) -> list[Received | Loss]:
+        """Take up to `most` items, one by one."""
+        items: list[Received | Loss] = []
+        while self.inbox and len(items) < most:
+            items.append(self.inbox.take())
+            self._check(items[-1])
+        return items
+
+    def drain(self) -> list[Received | Loss]:
+        """Take all that waits; then nothing may be missing."""
+        items = self.inbox.take_all()
+        for item in items:
+            self._check(item)
+        if len(self._offered) != self._overflown:
+            raise Violation(f"{self._name}: {len(self._offered)} events vanished, {self._overflown} told")
+        if self._gaps_told != self._gaps_taken and not self._many:
+            raise Violation(f"{self._name}: Gaps over {self._gaps_told}, came over {self._gaps_taken}")
+        return items
+
+    def _check(self, item: Received | Loss) -> None:
+        if isinstance(item, Overflow):
+            self._overflown += item.count
+        elif isinstance(item, Resync):
+            self._many |= item.reason == "many gaps"
+            if item.reason == "implausible" and item.epoch is not None and item.after is not None:
+                self._positions[item.epoch] = item.after
+        elif isinstance(item, Gap):
+            self._gaps_taken += item.count
+            for first, last in item.ranges:
+                self._advance(item.epoch, first, last, item)
+        else:
+            assert isinstance(item, Received)
+            skipped = 0
+            while self._offered and self._offered[0] is not item:
+                self._offered.popleft()
+                skipped += 1
+            if not self._offered or skipped != self._overflown:
+                raise Violation(f"{self._name}: {skipped} events missing before {item}, {self._overflown} told")
+            self._offered.popleft()
+            self._overflown = 0
+            self._advance(item.epoch, item.seq, item.seq, item)
+
+    def _advance(self, epoch: int, first: int, last: int, item: object) -> None:
+        if first <= self._positions.get(epoch, 0):
+            raise Violation(f"{self._name}: {item} after {self._positions[epoch]}")
+        self._positions[epoch] = last

@@ -1,0 +1,203 @@
+"""Random schedules for SimNetwork: a seed decides the network, the traffic and the faults.
+
+    run_seed(4711)              # raises Violation when a promise is broken
+    print(Schedule(4711))       # what that seed does, one line per step
+
+A schedule is made before it runs, so that it can be shown: `python -m bus.testing.replay 4711`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import NamedTuple
+
+from bus.protocol.inbox import DropPolicy
+from bus.protocol.lifecycle import ProofKind
+from bus.protocol.limits import Limits
+from bus.protocol.outlet import Sizes
+from bus.testing.network import Core, SimNetwork
+
+# Delays of one or two links in seconds: a local server, a far one, one route slower than the other.
+_LINKS: tuple[tuple[tuple[float, float], ...], ...] = (
+    ((0.0005, 0.002),),
+    ((0.001, 0.030),),
+    ((0.030, 0.030),),
+    ((0.0005, 0.001), (0.015, 0.020)),
+    ((0.001, 0.002), (0.3, 0.4)),
+    ((0.001, 0.001), (1.0, 1.5)),
+)
+_PROOFS: tuple[ProofKind | None, ...] = (None, None, "echo", "server", "peers")
+_DROPS: tuple[DropPolicy, ...] = ("oldest", "newest", "close")
+LONGEST_FAULT = 40.0
+
+
+class Step(NamedTuple):
+    """One thing that happens: when (seconds), what, and the call that does it."""
+
+    at: float
+    what: str
+    act: Callable[[SimNetwork], object]
+
+
+class Schedule:
+    """What the seed decided; `network()` makes the network, `run()` plays it and judges."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        # Another generator than the network's: the plan does not depend on how it is carried out.
+        self._random = random = Random(f"schedule {seed}")
+        self.names = "abcde"[: random.randint(2, 5)]
+        self.links = random.choice(_LINKS)
+        self.proof = random.choice(_PROOFS)
+        self.drop = random.choice((0.0, 0.0, 0.01, 0.2))
+        self.duplicate = random.choice((0.0, 0.05))
+        self.reorder = random.choice((0.0, 0.0, 0.1))
+        self.corrupt = random.choice((0.0, 0.0, 0.02))
+        self.confirm = random.choice((0.0, 0.0, 0.003, 0.3))
+        if self.confirm > 0.1:
+            # Two frames in 0.3 s are all that such a link carries: with a fifth of them lost there is no
+            # room for the repeats, and giving up after ten seconds is the only thing left.
+            self.drop = min(self.drop, 0.01)
+        self.log = random.choice(("large", "large", "3 KB", "4 s"))
+        self.frame = random.choice((65_536, 1_024))
+        self.rate = random.choice((0.5, 2.0, 4.0))
+        self.burst = random.choice((1, 4, 20))
+        self.steps: list[Step] = []
+        for _ in range(random.randint(0, 6)):
+            self._add_fault()
+        self.steps.sort(key=lambda step: step.at)
+        self.length = max([4.0, *(step.at for step in self.steps)]) + 0.5
+
+    # -- the plan -----------------------------------------------------------------------------------
+
+    def _step(self, at: float, what: str, act: Callable[[SimNetwork], object]) -> None:
+        self.steps.append(Step(at, what, act))
+
+    def _add_fault(self) -> None:
+        random = self._random
+        at = random.uniform(0.1, 6.0)
+        # Short faults are as interesting as long ones: uniform in the logarithm.
+        end = at + 0.1 * (LONGEST_FAULT / 0.1) ** random.random()
+        one, other = random.sample(self.names, 2)
+        link = random.choice((None, *range(len(self.links))))
+        lossy = random.choice((None, 0, 50))
+        match random.choice(
+            ("broker", "crash", "crash", "close", "freeze", "freeze", "cut", "cut", "part", "plug", "forge", "slow")
+        ):
+            case "broker":
+                self._step(at, f"broker down, link {link}", lambda net: net.broker_down(link))
+                self._step(end, f"broker up, link {link}", lambda net: net.broker_up(link))
+            case "crash":
+                self._step(at, f"{one} crashes", lambda net: net.node(one).crash())
+                if random.random() < 0.8:
+                    self._step(end, f"{one} restarts", lambda net: net.node(one).restart())
+            case "close":
+                linger = random.choice((0.0, 0.5, 2.0))
+                self._step(at, f"{one} closes, lingers {linger} s", lambda net: net.node(one).close(linger))
+                if random.random() < 0.5:
+                    self._step(end, f"{one} restarts", lambda net: net.node(one).restart())
+            case "freeze":
+                first = random.random() < 0.5
+                self._step(at, f"{one} freezes, {lossy} frames kept", lambda net: net.node(one).freeze(lossy))
+                self._step(end, f"{one} thaws, tick first: {first}", lambda net: net.node(one).thaw(first))
+            case "cut":
+                self._step(at, f"cut {one} -> {other}, link {link}", lambda net: net.cut(one, other, link))
+                self._step(end, f"heal {one} - {other}", lambda net: net.heal(one, other))
+            case "part":
+                self._step(at, f"partition {one} | {other}", lambda net: net.partition(one, other))
+                self._step(end, f"heal {one} - {other}", lambda net: net.heal(one, other))
+            case "plug":
+                self._step(at, f"unplug {one}, link {link}", lambda net: net.node(one).unplug(link))
+                self._step(end, f"plug {one}", lambda net: net.node(one).plug())
+            case "forge":
+                jump = random.choice((30, 500, 10**6, 1 << 62, (1 << 63) - 1))
+                amount = random.choice((1, 3, 100))
+                self._step(
+                    at,
+                    f"forge {amount} events of {one} for {other}, {jump} ahead",
+                    lambda net: forge(net, one, other, jump, amount),
+                )
+            case _:
+                lag = random.choice((0.2, 0.7))
+                self._step(at, f"{one} is slow, {lag} s", lambda net: setattr(net.node(one), "lag", lag))
+                self._step(end, f"{one} is fast", lambda net: setattr(net.node(one), "lag", 0.0))
+
+    def __str__(self) -> str:
+        settings = (
+            f"seed {self.seed}: nodes {self.names}, links {self.links}, proof {self.proof}, drop {self.drop}, "
+            f"duplicate {self.duplicate}, reorder {self.reorder}, corrupt {self.corrupt}, confirm {self.confirm}, "
+            f"log {self.log}, frame {self.frame}, {self.rate}/s bursts of up to {self.burst}"
+        )
+        return "\n".join((settings, *(f"{step.at:8.3f} s  {step.what}" for step in self.steps)))
+
+    # -- the run ------------------------------------------------------------------------------------
+
+    def network(self, core: Core | None = None) -> SimNetwork:
+        """The network before anything has happened."""
+        limits = {
+            "large": Limits(),
+            "3 KB": Limits(log_bytes=3_000),
+            "4 s": Limits(log_age=4.0),
+        }[self.log]
+        return SimNetwork(
+            seed=self.seed, nodes=tuple(self.names), links=self.links, limits=limits, core=core,
+            sizes=Sizes(frame=self.frame, max_frame=self.frame * 4), proof=self.proof, drop=self.drop,
+            duplicate=self.duplicate, reorder=self.reorder, corrupt=self.corrupt, confirm=self.confirm,
+        )  # fmt: skip
+
+    def run(self, core: Core | None = None) -> SimNetwork:
+        """Play it, heal everything, wait until all has settled. Raises Violation."""
+        net = self.network(core)
+        for name in self.names:
+            self._use(net, name)
+        for step in self.steps:
+            net.run(step.at - net.now)
+            step.act(net)
+        net.run(self.length - net.now)
+        self._heal(net)
+        net.settle()
+        return net
+
+    def _use(self, net: SimNetwork, name: str) -> None:
+        """An application on this node: publishes in bursts and reads now and then."""
+        random, node = net.random, net.node(name)
+        capacity, drop = random.choice((50, 500, 65_536)), random.choice(_DROPS)
+
+        def work() -> None:
+            if net.now > self.length:
+                return
+            if node.is_running and not node.is_frozen:
+                if not node.subscribers:
+                    node.subscribe(capacity, drop=drop)
+                if not node.is_closing:
+                    size = random.choice((0, 30, 200))
+                    node.publish(*(b"x" * size for _ in range(random.randint(1, self.burst))))
+                if random.random() < 0.7:
+                    node.subscribers[0].read(random.choice((1, 20, 1_000)))
+            net.after(random.expovariate(self.rate), work)
+
+        work()
+
+    def _heal(self, net: SimNetwork) -> None:
+        net.heal()
+        net.drop = min(net.drop, 0.01)
+        for link in range(len(self.links)):
+            if not net.is_broker_up(link):
+                net.broker_up(link)
+        for node in net.nodes.values():
+            node.lag = 0.0
+            node.thaw()
+            node.plug()
+
+
+def forge(net: SimNetwork, sender: str, receiver: str, jump: int, amount: int) -> None:
+    """A forged frame that far ahead of the true log; numbers end below 2^63."""
+    if net.node(sender).is_running:
+        ahead = net.node(sender).life.last + jump
+        net.forge(sender, receiver, min(ahead, (1 << 63) - amount), amount)
+
+
+def run_seed(seed: int, core: Core | None = None) -> SimNetwork:
+    """Play one seed; raises Violation when a promise is broken."""
+    return Schedule(seed).run(core)
