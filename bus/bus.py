@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import secrets
-import threading
 import weakref
+from threading import get_ident
 from typing import TYPE_CHECKING, TypeVar, cast, overload
 
 import anyio
@@ -18,6 +17,7 @@ from bus.isolation import Job, Waker, current_loop, sleep
 from bus.node import Node
 from bus.protocol.inbox import DropPolicy, Inbox
 from bus.protocol.limits import Limits
+from bus.protocol.log import Oversize
 from bus.routing import CallbackRoute, InboxRoute, Route, Router
 from bus.signals import Change, Confirmed, Loss, Status, Up
 from bus.subscription import Callback, Subscription, widen
@@ -49,10 +49,8 @@ class Bus:
         self._known = self._types.known
         self._encode = self._types.encoder.encode
         self._limits = limits
-        self._max_event = limits.event
         self._router = Router(self._types, self._on_change)
-        epoch = secrets.randbits(63) or 1
-        self._node = Node(name, epoch, channel, limits, self._router)
+        self._node = Node(name, opening.new_epoch(), channel, limits, self._router)
         self._coordinator = coordinator
         self._connection = opening.prepare(self._node, coordinator)
         self._subscriptions: dict[Subscription[Event], None] = {}
@@ -96,7 +94,7 @@ class Bus:
         self._append = self._node.engine.append
         if self._connection is not None:
             self._node.add(self._connection)
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
         _open_buses.add(self)
         return self
 
@@ -117,15 +115,19 @@ class Bus:
         Raises UsageError (not encodable), TooLarge, UnknownEventType, Closed, WrongThread, Forked;
         the bus lives on.
         """
-        if threading.get_ident() != self._thread:
+        # The hot path: one comparison for open, thread and fork; one for the size (in `append`); one flag for
+        # everything that is not always so.
+        if get_ident() != self._thread:
             raise self._refuse("publish")
-        body = self._encoded(event)
-        seq = self._append(body)
-        if self._router.has_echoes:
-            self._router.echo(event, len(body))
-        for link in self._node.links:
-            if link.is_idle:
-                link.wake()
+        if event.__class__ not in self._known:
+            self._types.add((event.__class__,))
+        try:
+            body = self._encode(event)
+            seq = self._append(body)
+        except Exception as error:
+            raise self._unfit(event, error) from error
+        if self._node.is_alert:
+            self._node.alert(event, body)
         return seq
 
     def publish_from_thread(self, event: Event) -> None:
@@ -146,23 +148,28 @@ class Bus:
     def _take_foreign(self) -> None:
         for event, body in self._inlet.take():
             self._append(body)
-            if self._router.has_echoes:
-                self._router.echo(event, len(body))
-        self._node.wake()
+            if self._node.is_alert:
+                self._node.alert(event, body)
 
     def _encoded(self, event: Event) -> bytes:
         if event.__class__ not in self._known:
             self._types.add((event.__class__,))
         try:
             body = self._encode(event)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise UsageError(f"{type(event).__name__} cannot be encoded: {error}") from error
-        if len(body) > self._max_event:
-            raise TooLarge(
-                f"{type(event).__name__} takes {len(body)} bytes encoded; at most {self._max_event} are allowed "
+            if len(body) > self._limits.event:
+                raise Oversize(len(body))
+        except Exception as error:
+            raise self._unfit(event, error) from error
+        return body
+
+    def _unfit(self, event: Event, error: Exception) -> UsageError:
+        name = type(event).__name__
+        if isinstance(error, Oversize):
+            return TooLarge(
+                f"{name} takes {error.size} bytes encoded; at most {self._limits.event} are allowed "
                 "(Limits.event): send a reference to the data instead of the data"
             )
-        return body
+        return UsageError(f"{name} cannot be encoded: {error}")
 
     def _refuse(self, call: str) -> UsageError:
         if self._thread != _NOBODY:
@@ -178,7 +185,7 @@ class Bus:
         )
 
     def _check_open(self, call: str) -> None:
-        if threading.get_ident() != self._thread:
+        if get_ident() != self._thread:
             raise self._refuse(call)
 
     # -- subscribing -------------------------------------------------------------------------------
@@ -239,7 +246,7 @@ class Bus:
             widen(inbox), waker, leave, lambda: sleep(loop, 0)
         )
         self._subscriptions[subscription] = None
-        self._router.add(route)
+        self._add_route(route)
         return subscription
 
     def on(
@@ -257,8 +264,12 @@ class Bus:
             self._checked((kind,), topic), topic, echo, call, on_loss, self._router.callback_errors
         )
         erased = cast("Route[Event]", route)
-        self._router.add(erased)
+        self._add_route(erased)
         return Callback(lambda: self._router.remove(erased))
+
+    def _add_route(self, route: Route[Event]) -> None:
+        self._router.add(route)
+        self._node.note_idle()
 
     def _checked(self, types: tuple[type[Event], ...], topic: str | None) -> frozenset[type[Event]]:
         if not types:

@@ -17,6 +17,7 @@ from bus.waiting import Watchers
 
 if TYPE_CHECKING:
     from bus.backend import Backend
+    from bus.event import Event
     from bus.isolation import Job, Loop
     from bus.protocol.limits import Limits
     from bus.protocol.outlet import Outlet
@@ -53,6 +54,8 @@ class Node:
         self.limits = limits
         self.watchers = Watchers()
         self.links: dict[Supervisor, Connection] = {}
+        # For `publish`: something is to be done beyond appending.
+        self.is_alert = True
         self._router = router
         self._random = random.Random(epoch)
         self._ticker: Job | None = None
@@ -82,7 +85,7 @@ class Node:
         )
         supervisor = Supervisor(
             self.loop, connection.backend, connection.kind, self.channel, self.engine, outlet,
-            Lifecycle(features.proof, self._random.uniform), self.limits, self.watchers.changed,
+            Lifecycle(features.proof, self._random.uniform), self.limits, self.watchers.changed, self.note_idle,
         )  # fmt: skip
         self.links[supervisor] = connection
         connection.door.open(outlet, supervisor)
@@ -121,6 +124,17 @@ class Node:
                 )
         for old in before:
             await self.remove(old, self.limits.close / 2)
+
+    def alert(self, event: Event, body: bytes) -> None:
+        """An event was appended while a pump slept or somebody wanted echoes."""
+        self.is_alert = self._router.has_echoes
+        if self.is_alert:
+            self._router.echo(event, len(body))
+        self.wake()
+
+    def note_idle(self) -> None:
+        """A pump went to sleep, or a subscriber with `echo=True` came: `publish` has more to do."""
+        self.is_alert = True
 
     def wake(self) -> None:
         """There is something to send."""

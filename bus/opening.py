@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import socket
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
     from bus.node import Connection, Node
 
 _CLUSTER = re.compile(r"[A-Za-z0-9_-]{1,48}")
+
+# Makes the epochs; a simulated run puts a seeded one in its place (`bus.testing.run_sim`).
+random_bits = secrets.randbits
+
+
+def new_epoch() -> int:
+    """What tells this start of the node from every other one: random, since clocks jump and repeat."""
+    return random_bits(63) or 1
 
 
 def channel_of(cluster: object) -> str:

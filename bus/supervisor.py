@@ -51,6 +51,7 @@ class Supervisor:
     def __init__(
         self, loop: Loop, backend: Backend[Any], kind: str, channel: str, engine: Engine,
         outlet: Outlet, lifecycle: Lifecycle, limits: Limits, changed: Callable[[], None],
+        note_idle: Callable[[], None],
     ) -> None:  # fmt: skip
         self.outlet = outlet
         self.lifecycle = lifecycle
@@ -64,6 +65,7 @@ class Supervisor:
         self._engine = engine
         self._limits = limits
         self._changed = changed
+        self._note_idle = note_idle
         self._is_held = False
         self._confirms = backend.features.confirms
         self._has_server_proof = False
@@ -209,20 +211,24 @@ class Supervisor:
 
     async def _pump(self, link: Link) -> None:
         engine, outlet, loop = self._engine, self.outlet, self._loop
+        is_busy = False
         try:
             while True:
                 frame = engine.next_frame(outlet, loop.now())
                 if frame is None:
                     self.is_idle = True
+                    self._note_idle()
                     await self._work.wait()
-                    self.is_idle = False
+                    self.is_idle = is_busy = False
                     continue
+                if is_busy:
+                    # `send` need not suspend: a long log must not keep the loop from everybody else.
+                    await sleep(loop, 0)
+                is_busy = True
                 await link.send(frame)
                 if not self._confirms:
                     engine.land(outlet, loop.now())
                     self._changed()
-                # `send` need not suspend; a long log must not keep the loop from everybody else.
-                await sleep(loop, 0)
         except Exception as error:  # noqa: BLE001  # whatever ends the link
             self._lost(link, error)
         except BaseException:

@@ -1,25 +1,26 @@
-"""The Zenoh backend: peer to peer without a server, or through zenoh routers. See README.md beside this file.
+"""The Zenoh backend: peer to peer without a server, or through zenoh routers. See README.md.
 
-`zenoh://` without a host (`local`) joins the processes of one user on one machine over unix sockets.
-zenoh neither confirms nor tells what it dropped: only a peer that lists us proves anything, and the core
-repairs the rest.
+`zenoh://` without a host (`local`) joins the processes of one user on one machine by unix sockets.
+zenoh neither confirms a frame nor tells what it dropped: only a peer that lists us proves the
+link, and the core repairs the rest.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import threading
 from typing import ClassVar
-
-import anyio.to_thread
 
 from bus.backend import Context, Fault, Features
 from bus.config import Zenoh
 from bus.errors import ConfigError, Forked, LinkError
-from bus_zenoh.link import ZenohLink
+from bus_zenoh.link import ZenohLink, in_thread
 from bus_zenoh.neighbours import Place
-from bus_zenoh.settings import MAX_MESSAGE, mode, said, session_config
+from bus_zenoh.settings import mode, said, session_config
 
+# What `open` says of a configuration that can never work.
+_NEVER = re.compile(r"No peer specified|not supported|invalid port|From config|TLS|certificate")
 # The process in which zenoh's threads live; they do not come along through os.fork().
 _home: int | None = None
 
@@ -27,21 +28,22 @@ _home: int | None = None
 class ZenohBackend:
     """Backend for the variant `Zenoh`."""
 
-    # 60,000 bytes fit one zenoh batch: what is larger travels in fragments and is lost more easily.
+    # 60,000 bytes fit one zenoh batch: what is larger goes in fragments and is lost more easily.
     features: ClassVar[Features] = Features(
-        proof="peers", frame=60_000, max_frame=60_000, max_message=MAX_MESSAGE - 65_536
+        proof="peers", frame=60_000, max_frame=60_000, max_message=4 << 20
     )
     Config: ClassVar[type[Zenoh]] = Zenoh
 
     def __init__(self, config: Zenoh, context: Context) -> None:
+        """Raises ConfigError, and Forked in the child of a process that used zenoh."""
         _refuse_fork()
         self._context = context
         self._text = config.config.reveal()
-        self._local = config.local
-        session_config(self._text, ("unixsock-stream/-", []) if self._local else None)
+        self._is_local = config.local
+        session_config(self._text, _endpoints(None) if self._is_local else None)
 
     async def connect(self) -> ZenohLink:
-        """Open a session. The thread that does it cannot be stopped: given up, it closes what it opened."""
+        """Open a session; the thread that does it cannot be stopped: given up, it closes again."""
         _refuse_fork()
         made: list[ZenohLink] = []
         given_up = threading.Event()
@@ -52,10 +54,7 @@ class ZenohBackend:
                 made[0].abort()
 
         try:
-            # A limiter of its own: the common one may be full of the user's blocking calls.
-            await anyio.to_thread.run_sync(
-                work, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
-            )
+            await in_thread(work)
         except BaseException:
             given_up.set()
             for link in made:
@@ -64,35 +63,45 @@ class ZenohBackend:
         return made[0]
 
     def classify(self, exc: BaseException) -> Fault | None:
-        """zenoh has one exception with a text; a client is not told why the router refused it."""
+        """A client is not told why it was refused: wrong credentials are UNREACHABLE, too."""
+        import zenoh
+
         if isinstance(exc, ConfigError | Forked):
             return Fault.CONFIG
-        return Fault.UNREACHABLE if isinstance(exc, LinkError | OSError) else None
+        return Fault.UNREACHABLE if isinstance(exc, LinkError | OSError | zenoh.ZError) else None
 
     def _open(self) -> ZenohLink:
         global _home
         import zenoh
 
         _home = os.getpid()
-        place = Place(self._context.channel) if self._local else None
+        place = Place(self._context.channel) if self._is_local else None
         session = None
         try:
-            config = session_config(self._text, place and (place.endpoint, place.others))
+            config = session_config(self._text, _endpoints(place) if place else None)
             session = zenoh.open(config)
             return ZenohLink(session, self._context, place, mode(config) == "client")
         except BaseException as error:
             if place is not None:
                 place.leave()
             if session is not None:
-                session.close()
-            if isinstance(error, zenoh.ZError):
-                raise LinkError(f"zenoh: {said(error)}") from None
-            raise
+                session.close()  # type: ignore[no-untyped-call]  # so in zenoh's stubs
+            if not isinstance(error, zenoh.ZError):
+                raise
+            text = f"zenoh: {said(error)}"
+            raise (ConfigError if _NEVER.search(text) else LinkError)(text) from None
+
+
+def _endpoints(place: Place | None) -> dict[str, object]:
+    return {
+        "listen/endpoints": [place.endpoint] if place else [],
+        "connect/endpoints": place.others if place else [],
+    }
 
 
 def _refuse_fork() -> None:
     if _home not in (None, os.getpid()):
         raise Forked(
             "zenoh was used before os.fork() and would hang in this child: start processes with "
-            "multiprocessing's spawn or forkserver, or with subprocess"
+            "subprocess, or with multiprocessing's spawn or forkserver"
         )

@@ -78,8 +78,9 @@ class Coordinator(
     def conflicts(self) -> Iterable[Problem]:
         """What is wrong between fields, each of them being good by itself.
 
-        A field that is wrong has its default here, a required one is empty, so that rules about
-        the others still work.
+        A Problem names all fields that it is about (`path` and `others`): it is dropped if one of
+        them is wrong by itself. Such a field has its default here, a required text or list is
+        empty; with another required field wrong nothing is asked.
         """
         return ()
 

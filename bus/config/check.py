@@ -18,7 +18,7 @@ from bus.config.base import Coordinator
 from bus.config.duration import Duration
 from bus.config.problem import Code, Problem, listing, nearest, problem
 from bus.config.redacted import Redacted, redact
-from bus.config.scalar import BAD, UNKNOWN, Bad, Fault, allowed, found, peel, scalar
+from bus.config.scalar import BAD, UNKNOWN, Bad, Fault, allowed, found, neutral, peel, scalar
 from bus.errors import ConfigError
 
 Fields = Mapping[str, object]
@@ -148,13 +148,14 @@ class Check:
                 value = self.add(at, "required", allowed=allowed(field.type))
             else:
                 continue
-            if value is BAD:
-                wrong.add(at)
             if value is not BAD:
                 values[field.name] = value
-            elif field.required:
-                values[field.name] = ""
-        if wrong and not issubclass(info.cls, Coordinator):
+                continue
+            wrong.add(at)
+            if field.required:
+                values[field.name] = neutral(field.type)
+        # A wrong variant is made nevertheless, if it can be: its rules may find more.
+        if wrong and (not issubclass(info.cls, Coordinator) or BAD in values.values()):
             return BAD
         return self._made(info.cls, values, path, wrong)
 
@@ -167,7 +168,9 @@ class Check:
             return BAD if wrong else self.add(path, "format", str(exc))
         if isinstance(made, Coordinator):
             self.problems += [
-                conflict for conflict in made.conflicts() if conflict.path not in wrong
+                conflict
+                for conflict in made.conflicts()
+                if wrong.isdisjoint((conflict.path, *conflict.others))
             ]
         return BAD if wrong else made
 

@@ -212,5 +212,5 @@ def _yaml(content: bytes, check: Check) -> object:
 
 def _place(exc: BaseException) -> str:
     """Only where it is."""
-    place = re.search(r"line \d+, column \d+", str(exc))
+    place = re.search(r"line \d+, column \d+|end of document", str(exc))
     return f" ({place[0]})" if place else ""

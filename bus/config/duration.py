@@ -36,8 +36,7 @@ class Duration:
         ms = _parse(value) if isinstance(value, str) else value
         # bool is an int to Python, but True is no duration.
         if type(ms) is not int or not 0 < ms <= MAX_MS:
-            shown = f'"{value[:40]}"' if isinstance(value, str) else repr(value)
-            raise ConfigError(f"not a duration: {shown}; allowed: {DURATION_ALLOWED}")
+            raise ConfigError(f"not a duration: {_shown(value)}; allowed: {DURATION_ALLOWED}")
         object.__setattr__(self, "_ms", ms)
 
     @property
@@ -82,6 +81,14 @@ class Duration:
     def __reduce__(self) -> tuple[type[Duration], tuple[int]]:
         # Without it copy and pickle would set the slot, which __setattr__ refuses.
         return Duration, (self._ms,)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, str):
+        return f'"{value[:40]}"'
+    # Python refuses to print an int of more than 4300 digits.
+    big = isinstance(value, int) and abs(value) > 2**70
+    return "a number of many digits" if big else repr(value)[:40]
 
 
 def _parse(text: str) -> int | None:

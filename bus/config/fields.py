@@ -59,8 +59,10 @@ class _Tls(Protocol):
     def tls_hostname(self) -> str | None: ...
 
 
-def tls_conflicts(config: _Tls, *, uses_tls: bool, how: str) -> Iterator[Problem]:
-    """TLS settings need TLS, and a key its certificate; `how` says what switches TLS on."""
+def tls_conflicts(
+    config: _Tls, *, uses_tls: bool, how: str, by: tuple[str, ...]
+) -> Iterator[Problem]:
+    """TLS settings need TLS, and a key its certificate; `how` says what switches TLS on, and `by` which fields."""
     for name, value in (
         ("tlsCa", config.tls_ca),
         ("tlsCert", config.tls_cert),
@@ -69,9 +71,11 @@ def tls_conflicts(config: _Tls, *, uses_tls: bool, how: str) -> Iterator[Problem
     ):
         # Silence would let an operator believe that the connection is encrypted.
         if value is not None and not uses_tls:
-            yield problem(name, "conflict", "has no effect without TLS", hint=f"set {how}")
+            yield problem(
+                name, "conflict", "has no effect without TLS", hint=f"set {how}", others=by
+            )
     if config.tls_key is not None and config.tls_cert is None:
-        yield problem("tlsCert", "conflict", "is needed by tlsKey")
+        yield problem("tlsCert", "conflict", "is needed by tlsKey", others=("tlsKey",))
 
 
 def is_set(secret: Secret) -> bool:

@@ -49,7 +49,8 @@ class Problem(msgspec.Struct, frozen=True):
 
     `path` leads from the Coordinator object to the field, JSON names joined by "/"
     ("authSecret/secret", "addresses/1"); "" is the object itself. `found`, `allowed` and `hint` are
-    "" when there is nothing to say. `message` is the whole line.
+    "" when there is nothing to say. `message` is the whole line. `others` are the further fields that
+    take part in a conflict.
     """
 
     path: str
@@ -58,6 +59,7 @@ class Problem(msgspec.Struct, frozen=True):
     allowed: str
     hint: str
     message: str
+    others: tuple[str, ...] = ()
 
 
 def problem(
@@ -68,6 +70,7 @@ def problem(
     found: str = "",
     allowed: str = "",
     hint: str = "",
+    others: tuple[str, ...] = (),
 ) -> Problem:
     """Make a Problem with its line; `says` replaces the standard words of the code."""
     line = says or _SAYS[code]
@@ -79,7 +82,7 @@ def problem(
         line += f"; allowed: {allowed}"
     if hint:
         line += f"; {hint}"
-    return Problem(path, code, found, allowed, hint, line)
+    return Problem(path, code, found, allowed, hint, line, others)
 
 
 def report(source: str, problems: Sequence[Problem]) -> str:

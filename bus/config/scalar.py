@@ -64,6 +64,19 @@ def peel(info: mi.Type) -> Form:
             return Form(info, nullable, extra)
 
 
+def neutral(info: mi.Type) -> object:
+    """An empty value of a text or list type, in place of a wrong one; BAD for other types."""
+    match peel(info).type:
+        case mi.StrType():
+            return ""
+        case mi.CustomType(cls=cls) if issubclass(cls, Redacted):
+            return cls("")
+        case mi.VarTupleType():
+            return ()
+        case _:
+            return BAD
+
+
 def found(value: object, *, secret: bool = False) -> str:
     """A value for an error text: short, redacted; of a secret only the kind."""
     match value:

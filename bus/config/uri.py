@@ -71,6 +71,8 @@ def hosts_format(example: str, schemes: tuple[str, ...] = ()) -> Format:
             if not schemes:
                 return f"leave out {scheme}://"
             return f"{scheme}:// is not allowed; use {' or '.join(f'{s}://' for s in schemes)}"
+        if not text.startswith(scheme):
+            return f"write {scheme}:// in lower case"
         if "@" in rest:
             return "no user or password here: they have fields of their own"
         return wrong_host(rest.removesuffix("/") if scheme else rest)
@@ -88,6 +90,8 @@ def uri_format(schemes: tuple[str, ...], example: str) -> Format:
         scheme, rest = split_scheme(text)
         if not scheme:
             return f"the scheme is missing: write {schemes[0]}:// in front"
+        if not text.startswith(scheme):
+            return f"write {scheme}:// in lower case"
         if scheme not in schemes:
             return _wrong_scheme(scheme, schemes)
         if "#" in rest:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import cast
-from urllib.parse import unquote_to_bytes
 
 import msgspec.inspect as mi
 
@@ -104,8 +103,12 @@ def _split(scheme: str, rest: str, variant: type[Coordinator]) -> tuple[Url, lis
 
 def _plain(text: str) -> str:
     """Resolve %XX. Raises ConfigError."""
+    if "%" not in text:
+        return text
     if _BAD_ESCAPE.search(text):
         raise ConfigError("there is a % without two hex digits after it; write % as %25")
+    from urllib.parse import unquote_to_bytes
+
     # Not within `except`: a decoding error holds the text, and would be the context of ours.
     plain = unquote_to_bytes(text).decode(errors="replace")
     if "\ufffd" in plain and "\ufffd" not in text:

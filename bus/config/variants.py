@@ -26,19 +26,23 @@ from bus.config.fields import (
     tls_conflicts,
     user_and_secret,
 )
-from bus.config.json5 import starts_object
 from bus.config.problem import Problem, problem
 from bus.config.redacted import Json5, hide
 from bus.config.secret import NO_SECRET, SecretKeyOptional, SecretTextOptional
-from bus.config.uri import Format, hosts_format, split_scheme
+from bus.config.uri import Format, hosts_format, split_scheme, wrong_host
 from bus.errors import ConfigError
 
 BROKER = hosts_format("kafka-1:9092")
 NATS_ADDRESS = hosts_format("nats-1:4222", ("nats", "tls"))
-JSON5_OBJECT = Format(
-    "an object in JSON5 syntax, for example \"{mode: 'peer'}\"",
-    lambda text: None if starts_object(text) else "it does not start with {",
-)
+
+
+def _wrong_json5(text: str) -> str | None:
+    from bus.config.json5 import starts_object  # its patterns take a while to compile
+
+    return None if starts_object(text) else "it does not start with {"
+
+
+JSON5_OBJECT = Format("an object in JSON5 syntax, for example \"{mode: 'peer'}\"", _wrong_json5)
 
 
 class Disabled(Coordinator, frozen=True, kw_only=True):
@@ -258,6 +262,9 @@ def _zenoh_config(mode: str, url: Url) -> str:
     """The JSON5 text that connects to the hosts of a URL, port 7447 where it has none."""
     import json
 
+    for host in url.hosts:
+        if trouble := wrong_host(host):
+            raise ConfigError(f"a host is not valid: {trouble}")
     endpoints = [f"tcp/{host if _has_port(host) else host + ':7447'}" for host in url.hosts]
     text = f'mode:"{mode}",connect:{{endpoints:{json.dumps(endpoints)}}}'
     if url.user is None:

@@ -46,7 +46,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaul
     sent: Number = msgspec.field(name="s", default=0)
     digest: Epoch = msgspec.field(name="d", default=0)
     generation: Number = msgspec.field(name="g", default=0)
-    entries: list[Entry] = msgspec.field(name="p", default_factory=list)
+    entries: list[Entry] = msgspec.field(name="p", default=[])
 
 
 class Wanted(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -80,7 +80,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=
     """A question (`ask`: whose ledger, 0 = everybody's) or the whole ledger as the answer."""
 
     ask: Epoch | None = msgspec.field(name="q", default=None)
-    accounts: list[Account] = msgspec.field(name="a", default_factory=list[Account])
+    accounts: list[Account] = msgspec.field(name="a", default=[])
 
 
 T = TypeVar("T")

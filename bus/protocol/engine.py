@@ -79,7 +79,7 @@ class Engine:
         self._counter = 0
         self._hold = Hold(limits.hold_bytes)
         self._names = Names()
-        self._names.beat(node, epoch)
+        self._names.beat(node, epoch, now)
         # Peers that the clocks still run for; the dead and the departed cost nothing per tick.
         self._live: dict[int, Peer] = {}
         self._asking: dict[int, Peer] = {}
@@ -143,22 +143,17 @@ class Engine:
             outlet.cursor > log.last or outlet.frames_since_repeat + 1 >= REPEAT_SHARE
         ):
             outlet.frames_since_repeat = 0
-            first = next(iter(outlet.repeats))
-            del outlet.repeats[first]
+            frames = self._repeats(outlet, now)
             if not outlet.repeats and outlet.beat_after_repeats:
                 outlet.beat_after_repeats, outlet.beat_in = False, 0.0
-            if (
-                entry := log.take(first, outlet.limit, now)
-            ) is not None and entry.last < outlet.cursor:
-                entry.repeated = now
-                return outlet.launch(entry.repeat, now)
-            return self.next_frame(outlet, now)
+            if frames:
+                return outlet.launch(wire.as_repeat(*frames), now)
         if outlet.cursor <= log.last:
             entry = log.take(outlet.cursor, outlet.limit, now)
             if entry is None:  # all of it grew too old while the link was away
                 outlet.cursor = log.last + 1
                 return self.next_frame(outlet, now)
-            if entry.size + wire.HEADER_SIZE > outlet.sizes.max_message:
+            if entry.size > outlet.sizes.max_message:
                 log.bury(entry.first)
                 return self.next_frame(outlet, now)
             outlet.frames_since_repeat += 1
@@ -168,6 +163,33 @@ class Engine:
             outlet.byes -= 1
             return outlet.launch(self._heartbeat(outlet, now, BYE), now)
         return None
+
+    def _repeats(self, outlet: Outlet, now: float) -> list[bytes]:
+        """The lowest frames to be repeated, as many as follow each other and fit into one (rule 3).
+
+        Joined, since an idle bus sends every event in a frame of its own: a link that carries some
+        ten frames a second would otherwise take longer than its receivers wait.
+        """
+        frames: list[bytes] = []
+        due, size, count = 0, 0, 0
+        while outlet.repeats:
+            entry = self.log.take(outlet.repeats[-1], outlet.limit, now)
+            if entry is None or entry.first > outlet.repeats[-1]:
+                outlet.repeats.pop()  # no longer held
+                continue
+            size, count = size + entry.size, count + entry.count
+            if frames and (
+                entry.first != due
+                or size > outlet.limit
+                or count > wire.MAX_COUNT
+                or (entry.frame[4] | frames[0][4]) & wire.TRAILER
+            ):
+                break
+            outlet.repeats.pop()
+            entry.repeated = now
+            frames.append(entry.frame)
+            due = entry.last + 1
+        return frames
 
     def say_bye(self) -> None:
         """Every link that is up says goodbye twice, after its last data (rule 7)."""
@@ -183,7 +205,7 @@ class Engine:
 
     def _heartbeat(self, outlet: Outlet, now: float, flags: int = 0) -> bytes:
         self._counter += 1
-        if self._names.beat(self.node, self.epoch) is not None:
+        if self._names.beat(self.node, self.epoch, now) is not None:
             self._judge_name(self.node)
         if outlet.hello:
             flags |= HELLO
@@ -218,7 +240,7 @@ class Engine:
                 del self._asking[peer.epoch]
             elif (
                 room and peer.ask_in <= 0 and self._way_to(peer) is outlet
-                and (peer.silent < NOT_HEARD or peer.is_bye)
+                and (peer.unheard < NOT_HEARD or peer.is_bye)
             ):  # fmt: skip
                 ranges = peer.holes(room)
                 room -= len(ranges)
@@ -278,7 +300,7 @@ class Engine:
         return False
 
     def _heard(self, peer: Peer, outlet: Outlet, header: Header) -> None:
-        peer.silent = 0.0
+        peer.unheard = peer.silent = 0.0
         if header.sent_us > peer.newest_us:
             peer.newest_us = header.sent_us
             peer.via = outlet
@@ -317,7 +339,7 @@ class Engine:
             outlet.heard_of[peer.epoch] = (int(now * 1e6), header.sent_us)
             # A late goodbye does not take the name back from its successor.
             is_last = bool(header.flags & BYE) and not is_new
-            old = None if is_last else self._names.beat(peer.node, peer.epoch)
+            old = None if is_last else self._names.beat(peer.node, peer.epoch, now)
             if old is not None:
                 self._succeed(peer, old, is_new)
             elif is_new:
@@ -343,14 +365,15 @@ class Engine:
 
     def _succeed(self, peer: Peer, old: int, is_new: bool) -> None:
         """Another epoch of its name was current: a restart, or one of two twins (rules 6, 13)."""
-        former = self.peers.get(old)
         if is_new:
+            # The order that matters: the ends of old logs are told before the new one's first event.
+            for former in self.peers.values():
+                if former.node == peer.node and former is not peer and not former.is_bye:
+                    former.tell("restarted")
+            former = self.peers.get(old)
             if former is None or former.is_bye:
                 self._sink.change(Up(peer.node, peer.epoch))
             else:
-                # The order that matters: the end of the old log is told before the new one's first
-                # event.
-                former.tell("restarted")
                 self._sink.change(Restarted(peer.node, old, peer.epoch))
         self._judge_name(peer.node)
 
@@ -378,7 +401,7 @@ class Engine:
     def _receive_request(self, outlet: Outlet, request: Request, now: float) -> None:
         """Repeat the union of what was asked, at most 1 MiB, not the same within 50 ms (rule 3)."""
         log = self.log
-        sent = max(other.cursor for other in self.outlets) - 1
+        sent = outlet.cursor - 1
         for wanted in request.wanted[: control.MAX_RANGES]:
             if wanted.epoch != self.epoch:
                 continue

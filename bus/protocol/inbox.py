@@ -139,6 +139,8 @@ class Inbox(Generic[E]):
             last = Losses()
             self._items.append(last)
         last.add(loss)
+        if not last:  # an Overflow of none: nobody is to wake up for it
+            self._items.pop()
 
     def close(self) -> None:
         """Take nothing more; what is queued can still be taken."""

@@ -26,6 +26,19 @@ TOMBSTONE = b"\x91\x01"
 _raw = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 
+# Bytes: what is only counted when appended, and the guess at an event before the first was seen.
+LIGHT = 1_024
+USUAL = 128
+
+
+class Oversize(ValueError):
+    """One event is larger than `Limits.event`; nothing was appended."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.size = size
+
+
 class Entry:
     """Consecutive events: a finished frame, or the encoded events that it will be made of."""
 
@@ -70,29 +83,37 @@ class Log:
     def __init__(self, epoch: int, limits: Limits, frame_size: int = 65_536) -> None:
         self.epoch = epoch
         self.first = 1
-        self.last = 0
         self.newest_us = 0
         self.appended = 0
         self._limits = limits
-        self._room = frame_size - BODY_START
+        # An event up to this size is only counted; a larger one is weighed when it is appended.
+        self._light = min(LIGHT, limits.event)
+        self._base = 0
         self._open: list[bytes] = []
-        self._open_bytes = 0
+        self._heavy = 0
+        self.resize(frame_size)
         self._open_since = (0, 0.0)
         self._entries: list[Entry] = []
         self._firsts: list[int] = []
         self._head = 0
         self._bytes = 0
 
+    @property
+    def last(self) -> int:
+        """The number of the newest event; 0 when there was none."""
+        return self._base + len(self._open)
+
     def append(self, event: bytes) -> int:
-        """Number one encoded event and keep it; the hot path of `publish`."""
-        size = self._open_bytes + len(event)
-        if size > self._room and self._open:
-            self._ripen()
-            size = len(event)
-        self._open_bytes = size
-        self._open.append(event)
-        self.last = last = self.last + 1
-        return last
+        """Number one encoded event and keep it; the hot path of `publish`.
+
+        Raises Oversize when it is larger than `Limits.event`.
+        """
+        part = self._open
+        part.append(event)
+        count = len(part)
+        if count >= self._full or len(event) > self._light:
+            return self._weigh(len(event))
+        return self._base + count
 
     def stamp(self, now: float) -> int:
         """The next `sent_us`: microseconds of `now`, strictly increasing (rule 8)."""
@@ -102,6 +123,11 @@ class Log:
     def resize(self, frame_size: int) -> None:
         """From now on entries are made for frames of this size."""
         self._room = frame_size - BODY_START
+        # What is open is not weighed: it must stay small beside the whole log.
+        self._most = max(
+            1, min(MAX_COUNT, self._limits.log_bytes // (4 * LIGHT), self._limits.log_events // 4)
+        )
+        self._full = min(self._most, max(1, self._room // USUAL))
 
     def take(self, seq: int, limit: int, now: float) -> Entry | None:
         """The sealed entry that holds `seq`, or the first one held after it.
@@ -141,9 +167,9 @@ class Log:
         """Bytes of the events at and above `cursor` (rounded to entries)."""
         cursor = max(cursor, self.first)
         if cursor > self.last - len(self._open):
-            return self._open_bytes if cursor <= self.last else 0
+            return sum(map(len, self._open)) if cursor <= self.last else 0
         entry = self._entries[bisect_right(self._firsts, cursor, self._head) - 1]
-        return self.appended + self._open_bytes - entry.start
+        return self.appended + sum(map(len, self._open)) - entry.start
 
     def tick(self, now: float) -> None:
         """Seal what no link asked for (it gets an age and takes less memory); drop the old."""
@@ -160,18 +186,36 @@ class Log:
         while self._head < len(self._entries) and self._entries[self._head].sealed < oldest:
             self._drop()
 
+    def _weigh(self, size: int) -> int:
+        """The event just appended is a large one, or the open part may fill a frame."""
+        if size > self._limits.event:
+            self._open.pop()
+            raise Oversize(size)
+        last = self.last
+        if size > self._light:
+            if self._heavy + size > self._room and len(self._open) > 1:
+                event = self._open.pop()
+                self._ripen()
+                self._open.append(event)
+            self._heavy += size
+        if len(self._open) >= self._full:
+            self._ripen()
+        return last
+
     def _ripen(self) -> None:
-        """Close the open part into entries, then make room for the next."""
-        first = self.last - len(self._open) + 1
+        """Close the open part into entries, then drop what is over the limits."""
         for at in range(0, len(self._open), MAX_COUNT):
             events = self._open[at : at + MAX_COUNT]
-            size = sum(map(len, events)) if len(self._open) > MAX_COUNT else self._open_bytes
-            self._entries.append(Entry(first + at, events, size + BODY_START, self.appended))
-            self._firsts.append(first + at)
+            size = sum(map(len, events))
+            self._entries.append(Entry(self._base + 1, events, size + BODY_START, self.appended))
+            self._firsts.append(self._base + 1)
+            self._base += len(events)
             self._bytes += size + BODY_START
             self.appended += size
+            # How many events of this size fill a frame: weighing each one would cost more.
+            self._full = min(self._most, max(1, self._room * len(events) // size))
         self._open = []
-        self._open_bytes = 0
+        self._heavy = 0
         limits = self._limits
         while len(self._entries) - self._head > 1 and (
             self._bytes > limits.log_bytes or self.last - self.first >= limits.log_events

@@ -7,7 +7,11 @@ return once at most, so counting every change instead would call four restarts a
 
 from __future__ import annotations
 
+from math import inf
+
 RETURNS = 3
+# Late frames of a dead epoch come for a while when one link is slower than another; only who goes on lives.
+PAUSE = 2.0
 
 
 class Names:
@@ -17,12 +21,13 @@ class Names:
         self._current: dict[str, int] = {}
         self._former: dict[str, set[int]] = {}
         self._returns: dict[str, int] = {}
+        self._counted: dict[str, float] = {}
 
     def current(self, name: str) -> int | None:
         """The epoch that beat last under this name."""
         return self._current.get(name)
 
-    def beat(self, name: str, epoch: int) -> int | None:
+    def beat(self, name: str, epoch: int, now: float) -> int | None:
         """A newer heartbeat of `epoch`: returns the epoch that it supersedes, if any."""
         old = self._current.get(name)
         if old == epoch:
@@ -31,7 +36,8 @@ class Names:
         if old is None:
             return None
         former = self._former.setdefault(name, set())
-        if epoch in former:
+        if epoch in former and now - self._counted.get(name, -inf) >= PAUSE:
+            self._counted[name] = now
             self._returns[name] = self._returns.get(name, 0) + 1
         former.add(old)
         return old
@@ -42,7 +48,7 @@ class Names:
             return ()
         epochs = tuple(sorted({self._current[name], *self._former[name]}))
         # Counted anew: as long as they go on, it is told again, not once per heartbeat.
-        self._returns[name] = -60
+        self._returns[name] = -12
         return epochs
 
     def forget(self, name: str, epoch: int) -> None:
@@ -52,3 +58,4 @@ class Names:
             del self._current[name]
             self._former.pop(name, None)
             self._returns.pop(name, None)
+            self._counted.pop(name, None)

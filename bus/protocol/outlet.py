@@ -49,7 +49,9 @@ class Outlet:
 
     def __init__(self, sizes: Sizes, rotation: int) -> None:
         self.sizes = sizes
-        self.limit = sizes.frame
+        # A frame of several events never exceeds what the link carries: only a single event can (rule 16).
+        self._ceiling = min(sizes.max_frame, sizes.max_message)
+        self.limit = min(sizes.frame, self._ceiling)
         self.cursor = 1
         self.confirmed = 0
         self.is_up = False
@@ -59,7 +61,7 @@ class Outlet:
         self.beat_at = float("-inf")
         self.byes = 0
         self.control: deque[bytes] = deque()
-        self.repeats: dict[int, None] = {}
+        self.repeats: list[int] = []  # descending
         self.beat_after_repeats = False
         self.frames_since_repeat = 0
         self.flights: deque[Flight] = deque()
@@ -117,16 +119,19 @@ class Outlet:
             return
         flight = self.flights.popleft()
         self.confirmed = max(self.confirmed, flight.last)
+        if flight.size * 2 <= self.limit:
+            # Only a frame that made use of the size says what the server bears.
+            return
         took = now - flight.sent_at
         if took > SLOW_CONFIRM:
             self.limit = max(MIN_FRAME, self.limit // 2)
-        elif took < FAST_CONFIRM and flight.size * 2 > self.limit:
-            # Only a frame that made use of the size says that a larger one would be borne, too.
-            self.limit = min(self.sizes.max_frame, self.limit * 2)
+        elif took < FAST_CONFIRM:
+            self.limit = min(self._ceiling, self.limit * 2)
 
     def queue_repeats(self, entries: Sequence[Entry]) -> None:
         """Repeat these, then say where we stand."""
-        self.repeats.update(dict.fromkeys(entry.first for entry in entries))
+        # The lowest goes first, whoever asked: what waits behind it is held by the receivers.
+        self.repeats = sorted({*self.repeats, *(entry.first for entry in entries)}, reverse=True)
         self.beat_after_repeats = True
 
     def choose(self, peers: Sequence[Peer], most: int) -> list[Peer]:

@@ -1,11 +1,13 @@
 """The receiver's half of one epoch: put its log together again, or say exactly what is missing.
 
-Three maxima and two clocks (rules 1-8):
+Three maxima and three clocks of attended time (rules 1-8):
     next     next number to deliver
-    target   highest number that must have come; `next <= target` is a hole, and there is no other
-    recovery last, held   what its heartbeats announced: highest number published, lowest number
-    still repeatable silent   attended seconds since any frame of it was heard; judges Down and told
-    stuck    attended seconds without progress in a hole; judges Gap(timeout)
+    target   highest number that must have come; `next <= target` is a hole, the only recovery there is
+    last     highest number that its heartbeats announced
+    held     lowest number that it can still repeat
+    silent   seconds since any frame of it was heard, while we were READY; judges Down and told
+    unheard  the same, READY or not: a sender that is not there cannot be waited for
+    stuck    seconds without progress in a hole, while it is heard; judges Gap(timeout)
 
 A frame at or below `next` is delivered (the overlap is dropped from the header), one that is seen
 is dropped, one that is ahead is held. Nothing is ever closed: a peer that was told lost and comes
@@ -74,6 +76,7 @@ class Peer:
         self.counter = -1
         self.newest_us = 0
         self.via: object = None
+        self.unheard = 0.0
         self.silent = 0.0
         self.stuck = 0.0
         self.ask_in = 0.0
@@ -139,12 +142,13 @@ class Peer:
 
     def tick(self, step: float, attended: bool, timeout: float) -> None:
         """`step` attended seconds passed; `attended`: a link of ours was READY meanwhile (rule 5)."""
+        self.unheard += step
         if attended:
             self.silent += step
         if self.next > self.target:
             return
         self.ask_in -= step
-        if self.silent < NOT_HEARD or self.is_bye:
+        if self.unheard < NOT_HEARD or self.is_bye:
             self.stuck += step
         if self.is_bye and self.stuck >= BYE_TIMEOUT:
             self._give_up(self.last, "ended")

@@ -98,9 +98,9 @@ class SimNetwork:
 
     # -- nodes and time -----------------------------------------------------------------------------
 
-    def add(self, name: str, clock: float | None = None) -> SimNode:
-        """Start one more node. `clock`: what its monotonic clock shows now, random by default."""
-        self.nodes[name] = node = SimNode(self, name, self.random.uniform(1, 1e6) if clock is None else clock)
+    def add(self, name: str, alias: str | None = None) -> SimNode:
+        """Start one more node. `alias`: the node name that it uses, for a twin of another one."""
+        self.nodes[name] = node = SimNode(self, name, alias or name)
         node.start()
         return node
 
@@ -139,6 +139,10 @@ class SimNetwork:
         if not self.run_until(lambda: not self.oracle.unsettled(), limit, 0.5):
             raise Violation(f"after {limit:.0f} s still: {'; '.join(self.oracle.unsettled())}")
         self.oracle.balance()
+
+    def has_twins(self, name: str) -> bool:
+        """Do several nodes use this name (`add` with `alias`)?"""
+        return sum(node.alias == name for node in self.nodes.values()) > 1
 
     # -- faults -------------------------------------------------------------------------------------
 
@@ -214,8 +218,8 @@ class SimNetwork:
         return self._outages.get(what) == inf
 
     def was_cut(self, sender: str, receiver: str, within: float) -> bool:
-        """Was this direction cut on a link at some moment of the last `within` seconds?"""
-        return any(self._since(within, "cut", sender, receiver, link) for link in self._indices(None))
+        """Was this direction cut on every link at some moment of the last `within` seconds?"""
+        return all(self._since(within, "cut", sender, receiver, link) for link in self._indices(None))
 
     def was_away(self, sender: str, receiver: str, within: float) -> bool:
         """May `receiver` have heard nothing from `sender` at some moment of the last `within` seconds?

@@ -57,7 +57,9 @@ class Life:
     engine: Engine
     witness: Witness
 
-    def __init__(self, node: str, epoch: int, born: float) -> None:
+    def __init__(self, place: str, node: str, epoch: int, born: float) -> None:
+        # The name in the network, and the node name, which two places may share.
+        self.place = place
         self.node = node
         self.epoch = epoch
         self.born = born
@@ -79,7 +81,7 @@ class Life:
     @property
     def label(self) -> str:
         """Its name and the beginning of its epoch."""
-        return f"{self.node}/{self.epoch:016x}"[: len(self.node) + 5]
+        return f"{self.place}/{self.epoch >> 48:04x}"
 
     def published(self, event: bytes, body: object, now: float) -> None:
         """One more event."""
@@ -103,7 +105,7 @@ class Stream:
         self.lost = 0
         self.taken = 0
         self.heard_at = now
-        self.is_up = False
+        self.is_up: bool | None = None
         # When the last Resync was told.
         self.told_at = -inf
 
@@ -169,7 +171,8 @@ class Oracle:
                 raise Violation(f"{where}: the ledger does not balance: {account}")
             # Every event that came in was delivered, was a duplicate, or waits; or there was no room.
             waiting = stream.taken - account.delivered - account.duplicates
-            if waiting != 0 and not peer.in_hole and not stream.life.forged:
+            has_room = self.net.limits.hold_bytes >= 1 << 20
+            if waiting != 0 and has_room and not peer.in_hole and not stream.life.forged:
                 raise Violation(f"{where}: {waiting} events came in and are in no book: {account}")
 
 
@@ -231,21 +234,25 @@ class Witness:
         """A change of membership: up and down alternate, and nobody is called down without cause."""
         self._node.changes.append(change)
         if isinstance(change, Duplicate):
+            if not self._net.has_twins(change.node):
+                raise Violation(f"{self._net.now:.3f} s: {self._life.label} is told {change}")
             return
         if isinstance(change, Restarted):
-            self._stream(change.old).is_up = False
+            # Late frames of a dead epoch may make it look like the successor: then anything may come.
+            self._stream(change.old).is_up = None
             epoch = change.new
         else:
             assert isinstance(change, Up | Down)
             epoch = change.epoch
         stream = self._stream(epoch)
-        if stream.is_up is not isinstance(change, Down):
+        is_up = not isinstance(change, Down)
+        if stream.is_up is is_up:
             self._fail(stream.life, f"{change}, but it was so before")
-        stream.is_up = not stream.is_up
+        stream.is_up = is_up
         if isinstance(change, Down) and stream.life.end is None:
             if self._net.now - stream.heard_at < DOWN - STEP:
                 self._fail(stream.life, f"Down, but heard {self._net.now - stream.heard_at:.1f} s ago")
-            if not self._net.was_away(stream.life.node, self._node.name, 12 + self._unattended(12)):
+            if not self._net.was_away(stream.life.place, self._node.name, 12 + self._unattended(12)):
                 self._fail(stream.life, "Down, but nothing kept it from being heard")
 
     # -- judgement ----------------------------------------------------------------------------------
@@ -319,7 +326,7 @@ class Witness:
                 self._fail(life, f"{gap}, but the log holds {log.first}-{log.last}")
         elif gap.reason != "timeout":
             self._fail(life, f"{gap} of a sender that lives")
-        elif not self._net.was_cut(self._node.name, life.node, 15 + self._unattended(15)):
+        elif not self._net.was_cut(self._node.name, life.place, 15 + self._unattended(15)):
             self._fail(life, f"{gap}, but nothing kept our requests from it")
 
     def _resync(self, resync: Resync) -> None:
@@ -336,7 +343,7 @@ class Witness:
         if resync.reason == "silent" and life.end is None:
             if self._net.now - stream.heard_at < TOLD - STEP:
                 self._fail(life, f"{resync}, but heard {self._net.now - stream.heard_at:.1f} s ago")
-            if not self._net.was_away(life.node, self._node.name, 32 + self._unattended(32)):
+            if not self._net.was_away(life.place, self._node.name, 32 + self._unattended(32)):
                 self._fail(life, f"{resync}, but nothing kept it from being heard")
         if resync.reason == "restarted" and not any(
             other.node == life.node and other is not life for other in self._oracle.lives.values()

@@ -55,14 +55,16 @@ class Schedule:
         self.reorder = random.choice((0.0, 0.0, 0.1))
         self.corrupt = random.choice((0.0, 0.0, 0.02))
         self.confirm = random.choice((0.0, 0.0, 0.003, 0.3))
-        if self.confirm > 0.1:
-            # Two frames in 0.3 s are all that such a link carries: with a fifth of them lost there is no
-            # room for the repeats, and giving up after ten seconds is the only thing left.
-            self.drop = min(self.drop, 0.01)
         self.log = random.choice(("large", "large", "3 KB", "4 s"))
+        self.hold = random.choice((16 << 20, 16 << 20, 3_000))
         self.frame = random.choice((65_536, 1_024))
-        self.rate = random.choice((0.5, 2.0, 4.0))
+        self.max_message = random.choice((1 << 20, 1 << 20, 1_300))
+        self.rate = random.choice((0.5, 2.0, 6.0))
         self.burst = random.choice((1, 4, 20))
+        if self.confirm > 0.1:
+            # Two frames in 0.3 s are all that such a link carries. Where that does not suffice for what
+            # is published and must be repeated, giving up after ten seconds is the only thing left.
+            self.drop, self.frame, self.rate = min(self.drop, 0.01), 65_536, min(self.rate, 2.0)
         self.steps: list[Step] = []
         for _ in range(random.randint(0, 6)):
             self._add_fault()
@@ -83,7 +85,20 @@ class Schedule:
         link = random.choice((None, *range(len(self.links))))
         lossy = random.choice((None, 0, 50))
         match random.choice(
-            ("broker", "crash", "crash", "close", "freeze", "freeze", "cut", "cut", "part", "plug", "forge", "slow")
+            (
+                "broker",
+                "crash",
+                "crash",
+                "close",
+                "freeze",
+                "freeze",
+                "cut",
+                "cut",
+                "part",
+                "plug",
+                "forge",
+                "slow",
+            )
         ):
             case "broker":
                 self._step(at, f"broker down, link {link}", lambda net: net.broker_down(link))
@@ -94,15 +109,25 @@ class Schedule:
                     self._step(end, f"{one} restarts", lambda net: net.node(one).restart())
             case "close":
                 linger = random.choice((0.0, 0.5, 2.0))
-                self._step(at, f"{one} closes, lingers {linger} s", lambda net: net.node(one).close(linger))
+                self._step(
+                    at, f"{one} closes, lingers {linger} s", lambda net: net.node(one).close(linger)
+                )
                 if random.random() < 0.5:
                     self._step(end, f"{one} restarts", lambda net: net.node(one).restart())
             case "freeze":
                 first = random.random() < 0.5
-                self._step(at, f"{one} freezes, {lossy} frames kept", lambda net: net.node(one).freeze(lossy))
-                self._step(end, f"{one} thaws, tick first: {first}", lambda net: net.node(one).thaw(first))
+                self._step(
+                    at,
+                    f"{one} freezes, {lossy} frames kept",
+                    lambda net: net.node(one).freeze(lossy),
+                )
+                self._step(
+                    end, f"{one} thaws, tick first: {first}", lambda net: net.node(one).thaw(first)
+                )
             case "cut":
-                self._step(at, f"cut {one} -> {other}, link {link}", lambda net: net.cut(one, other, link))
+                self._step(
+                    at, f"cut {one} -> {other}, link {link}", lambda net: net.cut(one, other, link)
+                )
                 self._step(end, f"heal {one} - {other}", lambda net: net.heal(one, other))
             case "part":
                 self._step(at, f"partition {one} | {other}", lambda net: net.partition(one, other))
@@ -120,14 +145,17 @@ class Schedule:
                 )
             case _:
                 lag = random.choice((0.2, 0.7))
-                self._step(at, f"{one} is slow, {lag} s", lambda net: setattr(net.node(one), "lag", lag))
+                self._step(
+                    at, f"{one} is slow, {lag} s", lambda net: setattr(net.node(one), "lag", lag)
+                )
                 self._step(end, f"{one} is fast", lambda net: setattr(net.node(one), "lag", 0.0))
 
     def __str__(self) -> str:
         settings = (
             f"seed {self.seed}: nodes {self.names}, links {self.links}, proof {self.proof}, drop {self.drop}, "
             f"duplicate {self.duplicate}, reorder {self.reorder}, corrupt {self.corrupt}, confirm {self.confirm}, "
-            f"log {self.log}, frame {self.frame}, {self.rate}/s bursts of up to {self.burst}"
+            f"log {self.log}, hold {self.hold}, frame {self.frame} (at most {self.max_message}), "
+            f"{self.rate}/s bursts of up to {self.burst}"
         )
         return "\n".join((settings, *(f"{step.at:8.3f} s  {step.what}" for step in self.steps)))
 
@@ -135,15 +163,16 @@ class Schedule:
 
     def network(self, core: Core | None = None) -> SimNetwork:
         """The network before anything has happened."""
-        limits = {
-            "large": Limits(),
-            "3 KB": Limits(log_bytes=3_000),
-            "4 s": Limits(log_age=4.0),
-        }[self.log]
+        limits = Limits(
+            log_bytes=3_000 if self.log == "3 KB" else 1 << 26,
+            log_age=4.0 if self.log == "4 s" else 120.0,
+            hold_bytes=self.hold,
+        )
+        sizes = Sizes(frame=self.frame, max_frame=self.frame * 4, max_message=self.max_message)
         return SimNetwork(
-            seed=self.seed, nodes=tuple(self.names), links=self.links, limits=limits, core=core,
-            sizes=Sizes(frame=self.frame, max_frame=self.frame * 4), proof=self.proof, drop=self.drop,
-            duplicate=self.duplicate, reorder=self.reorder, corrupt=self.corrupt, confirm=self.confirm,
+            seed=self.seed, nodes=tuple(self.names), links=self.links, limits=limits, sizes=sizes,
+            proof=self.proof, drop=self.drop, duplicate=self.duplicate, reorder=self.reorder,
+            corrupt=self.corrupt, confirm=self.confirm, core=core,
         )  # fmt: skip
 
     def run(self, core: Core | None = None) -> SimNetwork:
@@ -171,7 +200,7 @@ class Schedule:
                 if not node.subscribers:
                     node.subscribe(capacity, drop=drop)
                 if not node.is_closing:
-                    size = random.choice((0, 30, 200))
+                    size = random.choice((0, 30, 200) if random.random() < 0.99 else (2_000,))
                     node.publish(*(b"x" * size for _ in range(random.randint(1, self.burst))))
                 if random.random() < 0.7:
                     node.subscribers[0].read(random.choice((1, 20, 1_000)))

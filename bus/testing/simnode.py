@@ -46,9 +46,10 @@ class SimNode:
     engine: Engine
     life: Life
 
-    def __init__(self, net: SimNetwork, name: str, clock: float) -> None:
+    def __init__(self, net: SimNetwork, name: str, alias: str) -> None:
         self.net = net
         self.name = name
+        self.alias = alias
         self.received: list[Received | Loss] = []
         self.changes: list[Change] = []
         self.subscribers: list[Subscriber] = []
@@ -63,7 +64,7 @@ class SimNode:
         self.lag = 0.0
         # (receiver, link) -> arrival of the last frame, so that one connection keeps the order.
         self.arrivals: dict[tuple[str, int], float] = {}
-        self._ahead = clock - net.now
+        self._ahead = net.random.uniform(1, 1e6)
         self._backlog: list[tuple[int, bytes, bool, float | None]] = []
         self._keep: int | None = None
 
@@ -83,10 +84,10 @@ class SimNode:
         """Run with a new epoch and an empty log."""
         net = self.net
         epoch = net.random.getrandbits(64)
-        self.life = Life(self.name, epoch, net.now)
+        self.life = Life(self.name, self.alias, epoch, net.now)
         witness = Witness(net.oracle, self)
         self.engine = self.life.engine = net.core.engine(
-            self.name, epoch, net.limits, witness, self.clock, net.random.randrange
+            self.alias, epoch, net.limits, witness, self.clock, net.random.randrange
         )
         self.life.witness = witness
         self.lives.append(self.life)
@@ -189,7 +190,9 @@ class SimNode:
 
     def events(self, sender: str) -> list[Received]:
         """The events of one node among what was received."""
-        return [item for item in self.received if isinstance(item, Received) and item.node == sender]
+        return [
+            item for item in self.received if isinstance(item, Received) and item.node == sender
+        ]
 
     # -- links --------------------------------------------------------------------------------------
 
@@ -210,7 +213,9 @@ class SimNode:
         if self.is_running:
             link = self.links[index]
             if link.lifecycle is None or link.lifecycle.state == "CONNECTING":
-                self.net.after(self.net.random.uniform(0, within), lambda: self._connect(index, link))
+                self.net.after(
+                    self.net.random.uniform(0, within), lambda: self._connect(index, link)
+                )
 
     def lose(self, index: int) -> None:
         """The connection breaks."""

@@ -1,0 +1,82 @@
+"""What cannot be true: a harness that measured wrong must not report. Pure; one sentence per complaint.
+
+Each check stands for a way in which a benchmark has fooled somebody: a clock in other units, a sleep in
+the measured path, a cached result, events that were counted but were not the right ones.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bus.bench.figures import Repetition
+
+TOLERANCE = 1.05
+BUSY = 0.6
+"""Cores that an unpaced repetition keeps busy, or waits for, at least."""
+RATE_ERROR = 0.05
+
+
+def complaints(
+    repetitions: Sequence[Repetition], *, cores: int, seconds: float, tells_loss: bool,
+    per_second: int = 0,
+) -> list[str]:  # fmt: skip
+    """Everything that is wrong with the repetitions of one side; `per_second` 0 = unpaced."""
+    found: list[str] = []
+    for number, one in enumerate(repetitions, 1):
+        found += [
+            f"repetition {number}: {text}"
+            for text in (
+                *_counted(one, tells_loss),
+                *_timed(one, cores, seconds),
+                *(_kept_pace(one, per_second) if per_second else _was_busy(one)),
+            )
+        ]
+    rates = {round(one.rate, 3) for one in repetitions}
+    if len(repetitions) > 1 and len(rates) == 1:
+        found.append(f"all {len(repetitions)} repetitions have the same rate {rates.pop():g}/s")
+    return found
+
+
+def _counted(one: Repetition, tells_loss: bool) -> list[str]:
+    if one.received > one.published:
+        return [f"{one.received} events received of {one.published} published: some came twice"]
+    if tells_loss and one.received + one.lost != one.published:
+        return [
+            f"{one.published} published, but {one.received} received and {one.lost} told lost: "
+            "the rest was lost untold"
+        ]
+    if one.received == one.published and one.checksum_received != one.checksum_sent:
+        return [
+            f"the checksum of what came is {one.checksum_received}, of what was sent "
+            f"{one.checksum_sent}: other events came"
+        ]
+    return []
+
+
+def _timed(one: Repetition, cores: int, seconds: float) -> list[str]:
+    found: list[str] = []
+    if one.seconds < seconds / 2:
+        found.append(f"took {one.seconds:.3f} s; at least {seconds:g} s were planned")
+    if one.wall > 0 and one.cpu / one.wall > cores * TOLERANCE:
+        found.append(
+            f"{one.cpu:.3f} s of CPU in {one.wall:.3f} s on {cores} cores: a clock is wrong"
+        )
+    if one.p50_us is not None and one.p99_us is not None and not 0 < one.p50_us <= one.p99_us:
+        found.append(f"delays of {one.p50_us:g} us (p50) and {one.p99_us:g} us (p99)")
+    return found
+
+
+def _was_busy(one: Repetition) -> list[str]:
+    share = (one.cpu + one.waited) / one.wall if one.wall > 0 else 0.0
+    if share >= BUSY:
+        return []
+    return [f"kept {share:.2f} cores busy; below {BUSY} something sleeps"]
+
+
+def _kept_pace(one: Repetition, per_second: int) -> list[str]:
+    if abs(one.rate / per_second - 1) <= RATE_ERROR:
+        return []
+    return [f"came at {one.rate:.0f} events/s instead of {per_second}"]

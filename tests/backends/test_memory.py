@@ -1,0 +1,24 @@
+"""The Memory backend passes the conformance suite; the hub of the process stands in for a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from bus.testing.conformance import Conformance, Harness
+from tests.backends.memory_server import MemoryServer
+
+
+class TestMemory(Conformance):
+    @pytest.fixture
+    def harness(self) -> Iterator[Harness]:
+        with MemoryServer() as server:
+            yield Harness(
+                coordinator=lambda: "memory://",
+                invalid=("memory://host", {"@type": "Memory", "host": "x"}),
+                restart=server.restart,
+                kill=server.kill,
+                pause=server.pause,
+                resume=server.resume,
+            )

@@ -1,0 +1,342 @@
+"""The inbox against a naive list: bounds are exact, what was dropped is told exactly and in its place.
+
+The model handles one event at a time and knows nothing of batches; between two kept events it merges the
+losses by the words of rule 11: one Overflow, one Gap per epoch of at most 16 ranges, one Resync per epoch.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from bus.protocol.inbox import DropPolicy, Inbox
+from bus.signals import Gap, GapReason, Loss, Overflow, Resync
+
+Ranges = tuple[tuple[int, int], ...]
+
+
+def gap(epoch: int, *ranges: tuple[int, int], reason: GapReason = "gone") -> Gap:
+    return Gap(f"node-{epoch}", epoch, ranges, reason)
+
+
+def ranges_of(numbers: set[int]) -> Ranges:
+    """The numbers as ranges, the slow way."""
+    found: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if found and found[-1][1] == number - 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return tuple(found)
+
+
+def merged(losses: Sequence[Loss]) -> list[Loss]:
+    """What stands between two kept events when all this was lost there."""
+    dropped, final = 0, False
+    told: list[Gap | Resync] = []
+
+    def known(kind: type[Loss], epoch: int | None) -> int | None:
+        return next((at for at, one in enumerate(told) if type(one) is kind and one.epoch == epoch), None)
+
+    def add_resync(loss: Resync) -> None:
+        at = known(Resync, loss.epoch)
+        if at is None:
+            told.append(loss)
+        else:
+            old = told[at]
+            assert isinstance(old, Resync)
+            both = (old.after, loss.after)
+            after = None if None in both else min(both[0] or 0, both[1] or 0)
+            told[at] = Resync(old.node, old.epoch, after, old.reason)
+
+    for loss in losses:
+        if isinstance(loss, Overflow):
+            dropped, final = dropped + loss.count, final or loss.final
+        elif isinstance(loss, Resync):
+            add_resync(loss)
+        elif isinstance(loss, Gap):
+            at = known(Gap, loss.epoch)
+            old = told[at] if at is not None else loss
+            assert isinstance(old, Gap)
+            numbers = {n for first, last in (*old.ranges, *loss.ranges) for n in range(first, last + 1)}
+            new = Gap(loss.node, loss.epoch, ranges_of(numbers), old.reason)
+            if len(new.ranges) > 16:
+                if at is not None:
+                    del told[at]
+                add_resync(Resync(loss.node, loss.epoch, min(numbers) - 1, "many gaps"))
+            elif at is None:
+                told.append(new)
+            else:
+                told[at] = new
+    overflow: list[Loss] = [Overflow(dropped, final)] if dropped else []
+    return [*overflow, *told]
+
+
+class Event:
+    """An event of the model: `each` is what it weighs."""
+
+    def __init__(self, number: int, each: int) -> None:
+        self.number = number
+        self.each = each
+
+    def __repr__(self) -> str:
+        return f"e{self.number}({self.each})"
+
+
+def tidy(items: Sequence[Event | Loss]) -> list[Event | Loss]:
+    """Each run of losses merged."""
+    result: list[Event | Loss] = []
+    for is_loss, run in itertools.groupby(items, lambda item: isinstance(item, Loss)):
+        result += merged([one for one in run if isinstance(one, Loss)]) if is_loss else list(run)
+    return result
+
+
+class NaiveInbox:
+    """A plain list, one event at a time."""
+
+    def __init__(self, capacity: int, max_bytes: int, drop: DropPolicy) -> None:
+        self.items: list[Event | Loss] = []
+        self.capacity, self.max_bytes, self.drop = capacity, max_bytes, drop
+        self.is_closed = False
+
+    @property
+    def events(self) -> list[Event]:
+        return [item for item in self.items if isinstance(item, Event)]
+
+    @property
+    def bytes(self) -> int:
+        return sum(one.each for one in self.events)
+
+    @property
+    def is_over(self) -> bool:
+        return len(self.events) > self.capacity or self.bytes > self.max_bytes
+
+    def offer(self, events: list[Event]) -> int:
+        """Returns how many were dropped."""
+        if self.is_closed:
+            return 0
+        dropped = 0
+        for event in events:
+            self.items.append(event)
+            while self.is_over:
+                self.items.remove(event if self.drop != "oldest" else self.events[0])
+                dropped += 1
+        if dropped:
+            told = Overflow(dropped, final=self.drop == "close")
+            self.items.insert(0 if self.drop == "oldest" else len(self.items), told)
+        self.items = tidy(self.items)
+        self.is_closed = bool(dropped) and self.drop == "close"
+        return dropped
+
+    def tell(self, loss: Loss) -> None:
+        if not self.is_closed:
+            self.items = tidy([*self.items, loss])
+
+
+numbers = st.integers(1, 60)
+losses = st.one_of(
+    st.builds(
+        lambda epoch, start, count, reason: gap(epoch, (start, start + count), reason=reason),
+        st.integers(1, 2), numbers, st.integers(0, 3), st.sampled_from(["gone", "timeout"]),
+    ),
+    st.builds(
+        lambda epoch, some: gap(epoch, *ranges_of(some)),
+        st.integers(1, 2), st.sets(st.integers(1, 80), min_size=1, max_size=40),
+    ),
+    st.builds(
+        Resync, st.just("node-1"), st.just(1), st.none() | st.integers(0, 9), st.just("restarted")
+    ),
+    st.just(Resync(None, None, None, "a new link")),
+)  # fmt: skip
+
+
+class InboxAgainstList(RuleBasedStateMachine):
+    """Any order of offers, losses and takes, for each policy."""
+
+    @initialize(
+        capacity=st.integers(1, 12),
+        max_bytes=st.integers(1, 120),
+        drop=st.sampled_from(["oldest", "newest", "close"]),
+    )
+    def begin(self, capacity: int, max_bytes: int, drop: DropPolicy) -> None:
+        self.inbox: Inbox[Event] = Inbox(capacity, max_bytes, drop)
+        self.naive = NaiveInbox(capacity, max_bytes, drop)
+        self.number = self.dropped = self.accounted = 0
+
+    @rule(count=st.integers(0, 20), size=st.integers(0, 200))
+    def offer(self, count: int, size: int) -> None:
+        each = max(1, -(-size // count)) if count else 0
+        batch = [Event(self.number + n, each) for n in range(count)]
+        if not self.inbox.is_closed:
+            self.number += count
+        before = list(batch)
+        self.inbox.offer(batch, size)
+        assert batch == before  # shared with other inboxes
+        self.dropped += self.naive.offer(before)
+
+    @rule(loss=losses)
+    def tell(self, loss: Loss) -> None:
+        self.inbox.tell(loss)
+        self.naive.tell(loss)
+
+    @rule(most=st.integers(1, 5))
+    def take(self, most: int) -> None:
+        for _ in range(min(most, len(self.naive.items))):
+            self.account([self.inbox.take()], [self.naive.items.pop(0)])
+
+    @rule()
+    def take_all(self) -> None:
+        items, self.naive.items = self.naive.items, []
+        self.account(self.inbox.take_all(), items)
+
+    @rule()
+    def close(self) -> None:
+        self.inbox.close()
+        self.naive.is_closed = True
+
+    def account(self, got: list[Event | Loss], expected: list[Event | Loss]) -> None:
+        assert got == expected
+        for item in got:
+            self.accounted += item.count if isinstance(item, Overflow) else isinstance(item, Event)
+
+    @invariant()
+    def agrees(self) -> None:
+        if not hasattr(self, "inbox"):
+            return
+        inbox, naive = self.inbox, self.naive
+        assert not naive.is_over
+        assert (inbox.count, inbox.bytes) == (len(naive.events), naive.bytes)
+        assert bool(inbox) == bool(naive.items)
+        assert inbox.is_closed == naive.is_closed
+        assert inbox.dropped == self.dropped
+
+    def teardown(self) -> None:
+        """Every event that was offered was handed out or counted as dropped, once."""
+        if hasattr(self, "inbox"):
+            self.take_all()
+            assert self.accounted == self.number
+            assert not self.inbox
+            with pytest.raises(IndexError):
+                self.inbox.take()
+
+
+TestInboxAgainstList = InboxAgainstList.TestCase
+TestInboxAgainstList.settings = settings(max_examples=100, stateful_step_count=25)
+
+
+def offered(drop: DropPolicy, *batches: int, capacity: int = 5) -> Inbox[int]:
+    """An inbox that was offered batches of numbers, of one byte each."""
+    inbox: Inbox[int] = Inbox(capacity, 1_000, drop)
+    at = 0
+    for count in batches:
+        inbox.offer(list(range(at, at + count)), count)
+        at += count
+    return inbox
+
+
+def test_oldest_drops_from_the_front_and_tells_it_at_the_head() -> None:
+    assert offered("oldest", 3, 4).take_all() == [Overflow(2), 2, 3, 4, 5, 6]
+
+
+def test_newest_keeps_what_fits_and_tells_the_rest_behind_it() -> None:
+    inbox = offered("newest", 3, 4)
+    assert inbox.take_all() == [0, 1, 2, 3, 4, Overflow(2)]
+    inbox.offer([7], 1)
+    assert inbox.take_all() == [7]
+
+
+def test_close_ends_with_a_final_overflow() -> None:
+    inbox = offered("close", 3, 4, 4)
+    assert inbox.is_closed
+    inbox.tell(gap(1, (1, 1)))
+    assert inbox.take_all() == [0, 1, 2, 3, 4, Overflow(2, final=True)]
+
+
+def test_a_batch_larger_than_the_inbox_leaves_its_newest_part() -> None:
+    assert offered("oldest", 2, 12).take_all() == [Overflow(9), 9, 10, 11, 12, 13]
+    assert offered("newest", 12).take_all() == [0, 1, 2, 3, 4, Overflow(7)]
+
+
+def test_an_event_larger_than_the_inbox_is_told_and_nothing_else() -> None:
+    for drop in ("oldest", "newest"):
+        inbox: Inbox[int] = Inbox(5, 100, drop)
+        inbox.offer([1], 101)
+        assert inbox.take_all() == [Overflow(1)]
+        assert (inbox.count, inbox.bytes) == (0, 0)
+
+
+def test_losses_stay_in_their_place_and_are_never_evicted() -> None:
+    inbox: Inbox[int] = Inbox(4, 1_000)
+    inbox.offer([1, 2], 2)
+    inbox.tell(gap(1, (3, 4)))
+    inbox.offer([5, 6], 2)
+    inbox.tell(gap(2, (1, 1)))
+    inbox.offer([7], 1)
+    assert list(inbox.take_all()) == [Overflow(1), 2, gap(1, (3, 4)), 5, 6, gap(2, (1, 1)), 7]
+    inbox.offer([1, 2], 2)
+    inbox.tell(gap(1, (3, 4)))
+    inbox.offer([5, 6, 7, 8], 4)
+    assert inbox.take_all() == [Overflow(2), gap(1, (3, 4)), 5, 6, 7, 8]
+
+
+def test_a_thousand_losses_without_an_event_stay_few() -> None:
+    inbox: Inbox[int] = Inbox(1, 1)
+    for number in range(1_000):
+        for epoch in (1, 2):
+            inbox.tell(gap(epoch, (number * 3 + 1, number * 3 + 2)))
+        inbox.offer([number], 2)
+    taken = inbox.take_all()
+    assert len(taken) <= 5
+    assert taken[0] == Overflow(1_000)
+    # Sixteen ranges are exact, the seventeenth makes a Resync from the first of them on.
+    resyncs = [item for item in taken if isinstance(item, Resync)]
+    assert [(item.node, item.epoch, item.after) for item in resyncs] == [
+        ("node-1", 1, 0), ("node-2", 2, 0),
+    ]  # fmt: skip
+    assert all(len(item.ranges) <= 16 for item in taken if isinstance(item, Gap))
+
+
+def test_neighbouring_gaps_become_one_range_and_keep_the_first_reason() -> None:
+    inbox: Inbox[int] = Inbox(1, 1)
+    for part in (gap(1, (5, 6), reason="timeout"), gap(1, (7, 9)), gap(1, (1, 2)), gap(1, (8, 12))):
+        inbox.tell(part)
+    assert inbox.take_all() == [gap(1, (1, 2), (5, 12), reason="timeout")]
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "after"), [(7, 5, 5), (5, 7, 5), (None, 5, None), (5, None, None), (0, 3, 0)]
+)
+def test_two_resyncs_of_one_peer_are_one_that_covers_both(
+    one: int | None, two: int | None, after: int | None
+) -> None:
+    inbox: Inbox[int] = Inbox(1, 1)
+    inbox.tell(Resync("a", 1, one, "silent"))
+    inbox.tell(Resync("a", 1, two, "restarted"))
+    assert inbox.take_all() == [Resync("a", 1, after, "silent")]
+
+
+@pytest.mark.parametrize("loss", [Loss(), Overflow(0)])
+def test_a_loss_of_nothing_wakes_nobody(loss: Loss) -> None:
+    inbox: Inbox[int] = Inbox(1, 1)
+    inbox.tell(loss)
+    assert not inbox
+    inbox.tell(gap(1, (1, 1)))
+    inbox.tell(loss)
+    inbox.offer([1], 1)
+    assert [inbox.take(), inbox.take()] == [gap(1, (1, 1)), 1]
+    assert not inbox
+
+
+def test_one_batch_is_shared_by_many_inboxes_and_changed_by_none() -> None:
+    batch = list(range(10))
+    inboxes = [Inbox[int](capacity, 1_000, drop) for capacity in (1, 5, 10) for drop in ("oldest", "newest", "close")]  # fmt: skip
+    for inbox in inboxes:
+        inbox.offer(batch, 10)
+    for inbox in inboxes:
+        inbox.take()
+        assert inbox.take_all() is not batch
+    assert batch == list(range(10))

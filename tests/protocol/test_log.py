@@ -1,0 +1,348 @@
+"""The log against a list: whatever is appended, taken, buried, split or grown old, a frame holds what it says.
+
+The model is a dict of all events ever appended. What the log no longer holds must have had a reason to go:
+bytes, events or age. A frame over the limit of a link holds one event.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from bus.protocol import frame as wire
+from bus.protocol.frame import BODY_START
+from bus.protocol.limits import Limits
+from bus.protocol.log import TOMBSTONE, Entry, Log, Oversize
+from tests.protocol.kit import event
+
+EPOCH = 5
+AGE = 20.0
+# How many of the smallest events fill the largest frame of the model.
+MOST_OPEN = 1_000 // len(event(EPOCH, 1))
+
+
+def events_in(frame: bytes) -> list[bytes]:
+    """The encoded events of a frame, read by another way than the log's own."""
+    view = wire.events_of(frame, wire.parse(frame))
+    return [bytes(one) for one in msgspec.msgpack.decode(view, type=list[msgspec.Raw])]
+
+
+def filled(log: Log, count: int, size: int = 0) -> Log:
+    """The log with so many more events."""
+    for _ in range(count):
+        log.append(event(EPOCH, log.last + 1, size))
+    return log
+
+
+def held(log: Log, limit: int = 1 << 20, now: float = 0.0) -> list[Entry]:
+    """All entries, taken in order."""
+    entries: list[Entry] = []
+    at = log.first
+    while (entry := log.take(at, limit, now)) is not None:
+        entries.append(entry)
+        at = entry.last + 1
+    return entries
+
+
+class LogAgainstList(RuleBasedStateMachine):
+    """Any order of appending, taking with any limit, burying, resizing and waiting."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limits = Limits(log_bytes=3_000, log_age=AGE, log_events=60)
+        self.log = Log(EPOCH, self.limits, frame_size=400)
+        self.now = 1.0
+        self.events: dict[int, bytes] = {}
+        self.born: dict[int, float] = {}
+        self.taken: dict[int, float] = {}
+        self.first = 1
+        self.newest_us = 0
+        self.buried = False
+
+    @rule(count=st.integers(1, 30), size=st.sampled_from([0, 0, 0, 20, 150, 900]))
+    def append(self, count: int, size: int) -> None:
+        for _ in range(count):
+            seq = self.log.last + 1
+            self.events[seq] = event(EPOCH, seq, size)
+            self.born[seq] = self.now
+            assert self.log.append(self.events[seq]) == seq
+        self.gone(by_age=False)
+
+    @rule(back=st.integers(-2, 80), limit=st.sampled_from([1, 60, 100, 200, 400, 5_000]))
+    def take(self, back: int, limit: int) -> None:
+        # As links do: again as often as they like, but nothing is passed over.
+        seq = max(0, min(self.log.last - back, max(self.taken, default=0) + 1))
+        entry = self.log.take(seq, limit, self.now)
+        self.gone(by_age=False)
+        if entry is None:
+            assert seq > self.log.last or self.log.first > self.log.last
+            return
+        assert entry.first <= max(seq, self.log.first) <= entry.last
+        assert entry.count == 1 or entry.size <= limit
+        frame, header = entry.frame, wire.parse(entry.frame)
+        wire.check(frame, header)
+        assert entry.size == len(frame)
+        assert (header.epoch, header.first_seq, header.count) == (EPOCH, entry.first, entry.count)
+        numbers = range(entry.first, entry.last + 1)
+        assert events_in(frame) == entry.events() == [self.events[one] for one in numbers]
+        if self.log.newest_us != self.newest_us:  # made now
+            assert header.sent_us == self.log.newest_us > self.newest_us
+            self.newest_us = self.log.newest_us
+        repeat = wire.parse(entry.repeat)
+        assert repeat == header._replace(flags=wire.REPEAT, crc=repeat.crc)
+        again = self.log.take(seq, limit, self.now + 1)
+        assert again is not None
+        assert again.frame is frame
+        for one in numbers:
+            self.taken.setdefault(one, self.now)
+
+    @rule(back=st.integers(-2, 80))
+    def bury(self, back: int) -> None:
+        seq = self.log.last - back
+        self.log.bury(seq)
+        self.gone(by_age=False)
+        if self.log.first <= seq <= self.log.last:
+            self.events[seq] = TOMBSTONE
+            self.buried = True
+
+    @rule(frame_size=st.integers(60, 1_000))
+    def resize(self, frame_size: int) -> None:
+        self.log.resize(frame_size)
+
+    @rule(step=st.sampled_from([0.05, 0.6, 1.0, 5.0, AGE]))
+    def wait(self, step: float) -> None:
+        self.now += step
+        self.log.tick(self.now)
+        self.newest_us = max(self.newest_us, self.log.newest_us)
+        self.gone(by_age=True)
+        taken = [at for seq, at in self.taken.items() if seq >= self.log.first]
+        assert min(taken, default=self.now) >= self.now - AGE
+
+    @precondition(lambda self: not self.buried)
+    @rule(back=st.integers(-2, 80))
+    def ask_how_much_is_unsent(self, back: int) -> None:
+        cursor = max(1, self.log.last + 1 - back)
+        exact = sum(len(self.events[seq]) for seq in range(max(cursor, self.log.first), self.log.last + 1))
+        unsent = self.log.unsent(cursor)
+        assert exact <= unsent <= exact + MOST_OPEN * len(event(EPOCH, 1, 900))
+        assert (unsent == 0) == (exact == 0)
+
+    def gone(self, *, by_age: bool) -> None:
+        """What went since the last look had to go."""
+        log, limits = self.log, self.limits
+        assert self.first <= log.first <= log.last + 1
+        went = range(self.first, log.first)
+        self.first = log.first
+        if went and by_age and all(self.born[seq] < self.now - AGE for seq in went):
+            return
+        if went:
+            # Entries go whole, and what is open comes on top: so the bound is not sharp to the byte.
+            events = log.last - went[0] + 1
+            held = sum(len(self.events[seq]) for seq in range(went[0], log.last + 1))
+            frames = BODY_START * events
+            assert events > limits.log_events or held + frames > limits.log_bytes
+
+    @invariant()
+    def is_bounded(self) -> None:
+        count = self.log.last - self.log.first + 1
+        size = sum(len(self.events[seq]) for seq in range(self.log.first, self.log.last + 1))
+        # What is open, and one entry, come on top: their events are counted, not weighed.
+        assert count <= self.limits.log_events + 2 * MOST_OPEN
+        assert size <= self.limits.log_bytes + 2 * MOST_OPEN * len(event(EPOCH, 1, 900))
+
+    def teardown(self) -> None:
+        """In the end everything grows old, and numbers go on."""
+        for step in (2.0, 2.0, AGE, AGE):
+            self.now += step
+            self.log.tick(self.now)
+        assert self.log.first == self.log.last + 1
+        assert self.log.take(1, 100, self.now) is None
+        assert self.log.unsent(1) == 0
+        filled(self.log, 1)
+        entry = self.log.take(1, 100, self.now)
+        assert entry is not None
+        assert (entry.first, entry.count) == (self.log.last, 1)
+
+
+TestLogAgainstList = LogAgainstList.TestCase
+TestLogAgainstList.settings = settings(
+    max_examples=60, stateful_step_count=30, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+def test_what_waits_when_a_link_asks_is_one_frame_and_one_event_alone_is_one_at_once() -> None:
+    log = filled(Log(EPOCH, Limits()), 1)
+    assert [entry.count for entry in held(log)] == [1]
+    filled(log, 7)
+    assert [entry.count for entry in held(log)] == [1, 7]
+
+
+@pytest.mark.parametrize("size", [0, 91, 900, 1_100, 3_000])
+def test_frames_are_filled_to_their_size_and_not_over_it(size: int) -> None:
+    """Small events are not weighed one by one: how many fill a frame is known from the one before."""
+    log = Log(EPOCH, Limits(), frame_size=32_768)
+    while log.appended < 400_000:
+        filled(log, 1, size)
+    frames = [entry.size for entry in held(log, 32_768)]
+    assert max(frames) <= 32_768
+    full = [one for one in frames if one > 32_768 - 2 * (size + 20)]
+    # The first one is a guess, and the last one is not full yet.
+    assert len(full) >= len(frames) - 3
+
+
+def test_a_smaller_frame_size_holds_from_the_next_event_on() -> None:
+    log = filled(Log(EPOCH, Limits()), 3, 2_000)
+    log.resize(4_096)
+    filled(log, 5, 2_000)
+    assert [entry.count for entry in held(log)] == [3, 1, 1, 1, 1, 1]
+
+
+def test_an_event_larger_than_a_frame_is_a_frame_of_its_own() -> None:
+    log = Log(EPOCH, Limits(), frame_size=4_096)
+    for size in (0, 5_000, 0, 0):
+        filled(log, 1, size)
+    assert [entry.count for entry in held(log, 4_096)] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("limit", [100, 1_024, 5_000])
+def test_an_event_over_the_limit_is_refused_and_nothing_of_it_stays(limit: int) -> None:
+    log = Log(EPOCH, Limits(event=limit), frame_size=4_096)
+    log.append(bytes(limit))
+    with pytest.raises(Oversize) as raised:
+        log.append(bytes(limit + 1))
+    assert raised.value.size == limit + 1
+    assert (log.last, log.unsent(1)) == (1, limit)
+    assert log.append(b"\x07") == 2
+
+
+@pytest.mark.parametrize(("frame_size", "counts"), [(1 << 20, [8_191, 65_535, 10]), (1 << 24, [65_535, 8_201])])
+def test_a_frame_has_at_most_as_many_events_as_its_count_can_say(
+    frame_size: int, counts: list[int]
+) -> None:
+    log = Log(EPOCH, Limits(), frame_size)
+    for _ in range(sum(counts)):
+        log.append(b"\x07")
+    entries = held(log, 1 << 24)
+    assert [entry.count for entry in entries] == counts
+    firsts = [wire.parse(entry.frame).first_seq for entry in entries]
+    assert firsts == [1, counts[0] + 1, counts[0] + counts[1] + 1][: len(counts)]
+    assert log.unsent(1) == log.appended == sum(counts)
+    assert log.unsent(counts[0] + 1) == sum(counts[1:])
+
+
+def test_a_full_log_drops_its_oldest_frames_and_as_few_as_it_can() -> None:
+    one = len(event(EPOCH, 1, 100)) + BODY_START
+    log = Log(EPOCH, Limits(log_bytes=10 * one))
+    for expected in (1,) * 10 + (2, 3, 4):
+        held(filled(log, 1, 100))
+        assert log.first == expected
+    assert [entry.first for entry in held(log)] == list(range(4, 14))
+
+
+def test_the_bound_in_events_holds_and_the_newest_frame_always_stays() -> None:
+    log = Log(EPOCH, Limits(log_events=10, log_bytes=300))
+    for _ in range(30):
+        held(filled(log, 1))
+        assert log.last - log.first < 10
+    filled(log, 1, 1_000)
+    assert log.take(31, 1_000, 0.0) is not None
+    assert [entry.first for entry in held(log)] == [31]
+
+
+def test_ten_thousand_frames_that_went_leave_nothing_behind() -> None:
+    log = Log(EPOCH, Limits(log_events=5))
+    for _ in range(10_000):
+        filled(log, 1)
+        assert log.take(log.last, 1_000, 0.0) is not None
+    assert log.first == 9_996
+    assert [entry.first for entry in held(log)] == list(range(9_996, 10_001))
+    # Not asked of the interface: rows that went would be memory for ever.
+    assert len(vars(log)["_entries"]) < 1_100
+
+
+@pytest.mark.parametrize("take", [False, True], ids=["open", "taken"])
+def test_events_grow_old_whether_or_not_a_link_took_them(take: bool) -> None:
+    log = filled(Log(EPOCH, Limits(log_age=10)), 3)
+    if take:
+        held(log)
+    for now in range(9):
+        log.tick(float(now))
+        assert log.first == 1
+    log.tick(12.0)
+    assert (log.first, log.last) == (4, 3)
+    assert log.take(1, 1_000, 12.0) is None
+    assert log.take(4, 1_000, 12.0) is None
+
+
+def test_a_link_that_comes_back_when_all_is_too_old_gets_what_is_new_and_only_that() -> None:
+    """What is open then is the first that is held, although the cursor stands far below it."""
+    log = filled(Log(EPOCH, Limits(log_age=10)), 3)
+    for now in (0.0, 2.0, 13.0):
+        log.tick(now)
+    assert log.first == 4
+    filled(log, 2)
+    assert log.unsent(1) == log.unsent(4) == 2 * len(event(EPOCH, 4))
+    entry = log.take(1, 1_000, 13.0)
+    assert entry is not None
+    assert (entry.first, entry.count) == (4, 2)
+    assert events_in(entry.frame) == [event(EPOCH, 4), event(EPOCH, 5)]
+
+
+def test_a_steady_trickle_does_not_keep_the_open_part_young() -> None:
+    log = Log(EPOCH, Limits(log_age=10))
+    for tenth in range(200):
+        filled(log, 1)
+        log.tick(tenth / 10)
+    assert log.first > 50
+
+
+def test_a_part_of_a_split_frame_that_no_link_takes_grows_old_too() -> None:
+    log = filled(Log(EPOCH, Limits(log_age=10)), 10)
+    assert (part := log.take(1, BODY_START + 30, 0.0)) is not None
+    assert part.count < 10
+    assert log.take(10, BODY_START + 30, 0.0) is not None
+    log.tick(10.5)
+    assert (log.first, log.last) == (11, 10)
+
+
+def test_a_tombstone_takes_the_place_of_one_event_and_frees_its_bytes() -> None:
+    log = Log(EPOCH, Limits(log_bytes=5_000), frame_size=4_000)
+    filled(log, 1)
+    filled(log, 1, 3_000)
+    filled(log, 1)
+    before = [wire.parse(entry.frame).sent_us for entry in held(log)]
+    log.bury(2)
+    (entry,) = held(log, now=1.0)
+    assert events_in(entry.frame) == [event(EPOCH, 1), TOMBSTONE, event(EPOCH, 3)]
+    # Another frame under the same numbers must be newer (rule 8).
+    assert wire.parse(entry.frame).sent_us > before[0]
+    filled(log, 1, 3_000)
+    assert [one.count for one in held(log)] == [3, 1]
+
+
+@pytest.mark.parametrize("seq", [-1, 0, 4, 1 << 62])
+def test_what_is_not_held_cannot_be_buried(seq: int) -> None:
+    log = filled(Log(EPOCH, Limits()), 3)
+    log.bury(seq)
+    assert [events_in(entry.frame) for entry in held(log)] == [[event(EPOCH, n) for n in (1, 2, 3)]]
+
+
+def test_the_stamp_increases_when_time_does_not() -> None:
+    log = Log(EPOCH, Limits())
+    stamps = [log.stamp(now) for now in (5.0, 5.0, 4.0, 0.0, 5.000_010, 6.0)]
+    assert stamps == [5_000_000, 5_000_001, 5_000_002, 5_000_003, 5_000_010, 6_000_000]
+
+
+@pytest.mark.parametrize("name", Limits.__struct_fields__)
+@pytest.mark.parametrize("value", [0, -1, float("nan")])
+def test_a_limit_that_is_none_is_refused_by_name(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"Limits\.{name} is .*must be greater than 0"):
+        msgspec.structs.replace(Limits(), **{name: value})
+
+
+def test_an_event_limit_that_no_system_carries_is_refused() -> None:
+    assert Limits(event=960 * 1024).event == 983_040
+    with pytest.raises(ValueError, match=r"Limits\.event is 983041; at most 983040"):
+        Limits(event=983_041)
