@@ -62,7 +62,7 @@ $(VENV)/made:
 
 $(VENV)/runs: $(VENV)/made pyproject.toml
 	@echo "Installing the bus into $(VENV) ..." >&2
-	@$(PIP) -e '.[zenoh,rich]'
+	@$(PIP) -e '.[zenoh,rich,fast]'
 	@touch $@
 
 # Includes what `runs` stands for.

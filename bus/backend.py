@@ -22,10 +22,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import msgspec
 
+from bus.config import Coordinator  # noqa: TC001  # part of the contract at run time, too
 from bus.errors import Fault, LinkError
 
 __all__ = ["Backend", "Context", "Fault", "Features", "Link", "LinkError", "ThreadDoor"]
@@ -135,19 +136,16 @@ class Link(Protocol):
         ...
 
 
-ConfigT_contra = TypeVar("ConfigT_contra", contravariant=True)
-
-
 @runtime_checkable
-class Backend(Protocol[ConfigT_contra]):
+class Backend(Protocol):
     """One messaging system with one configuration. Built by `Bus.open`, used by the supervisor."""
 
     features: ClassVar[Features]
     # The configuration variant (a `bus.config.Coordinator` subclass) whose `@type` selects this
     # backend.
-    Config: ClassVar[type[Any]]
+    Config: ClassVar[type[Coordinator]]
 
-    def __init__(self, config: ConfigT_contra, context: Context) -> None:
+    def __init__(self, config: Coordinator, context: Context) -> None:
         """Validate and import the client library; no I/O. Raises ConfigError (missing package: say
         which extra to install)."""
         ...

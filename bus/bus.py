@@ -115,8 +115,8 @@ class Bus:
         Raises UsageError (not encodable), TooLarge, UnknownEventType, Closed, WrongThread, Forked;
         the bus lives on.
         """
-        # The hot path: one comparison for open, thread and fork; one for the size (in `append`); one flag for
-        # everything that is not always so.
+        # The hot path: one comparison for open, thread and fork; one for the size (in `append`);
+        # one flag for everything that is not always so.
         if get_ident() != self._thread:
             raise self._refuse("publish")
         if event.__class__ not in self._known:
@@ -177,12 +177,8 @@ class Bus:
                 f"{call}() was called outside the thread of the bus: use publish_from_thread()"
             )
         if self._refusal is Forked:
-            return Forked(
-                f"{call}(): this bus was opened before os.fork(); open a new one in the child"
-            )
-        return Closed(
-            f"{call}(): the bus is not open (use it inside `async with`, before aclose())"
-        )
+            return Forked(f"{call}(): this bus was opened before os.fork(); open a new one in the child")
+        return Closed(f"{call}(): the bus is not open (use it inside `async with`, before aclose())")
 
     def _check_open(self, call: str) -> None:
         if get_ident() != self._thread:
@@ -230,9 +226,7 @@ class Bus:
         capacity = self._default_capacity() if capacity is None else capacity
         max_bytes = self._limits.inbox_bytes if max_bytes is None else max_bytes
         if capacity < 1 or max_bytes < 1:
-            raise UsageError(
-                f"capacity is {capacity} and max_bytes {max_bytes}; both must be at least 1"
-            )
+            raise UsageError(f"capacity is {capacity} and max_bytes {max_bytes}; both must be at least 1")
         inbox: Inbox[Event] = Inbox(capacity, max_bytes, drop)
         loop = self._node.loop
         waker = Waker(loop)
@@ -242,9 +236,7 @@ class Bus:
             self._router.remove(route)
             self._subscriptions.pop(subscription, None)
 
-        subscription: Subscription[Event] = Subscription(
-            widen(inbox), waker, leave, lambda: sleep(loop, 0)
-        )
+        subscription: Subscription[Event] = Subscription(widen(inbox), waker, leave, lambda: sleep(loop, 0))
         self._subscriptions[subscription] = None
         self._add_route(route)
         return subscription
@@ -280,9 +272,7 @@ class Bus:
         return frozenset(types)
 
     def _default_capacity(self) -> int:
-        return (
-            getattr(self._coordinator, "capacity_subscription", None) or self._limits.inbox_events
-        )
+        return getattr(self._coordinator, "capacity_subscription", None) or self._limits.inbox_events
 
     # -- waiting -----------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ frame with an unknown or broken event is taken apart event by event.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -84,7 +84,7 @@ class EventTypes:
             texts = [cls for tag, cls in self._by_tag.items() if isinstance(tag, str)]
             numbers = [cls for tag, cls in self._by_tag.items() if isinstance(tag, int)]
             chosen = texts if len(texts) > len(numbers) - 2 else numbers
-            self._fast = msgspec.msgpack.Decoder(list[Union[tuple(chosen)]])  # type: ignore[misc]  # built at run time
+            self._fast = msgspec.msgpack.Decoder(list[tuple(chosen)])  # type: ignore[misc]  # built at run time
 
     def decode(self, body: memoryview) -> list[Event] | None:
         """All events of one frame by one C call; None when it has to be taken apart."""
@@ -130,17 +130,17 @@ class EventTypes:
             )
         tag = tag_of(cls)
         if tag is None:
-            raise UnknownEventType(
-                f'{name} has no tag: write class {cls.__name__}(Event, tag="...")'
-            )
+            raise UnknownEventType(f'{name} has no tag: write class {cls.__name__}(Event, tag="...")')
         for base in cls.__mro__[1:]:
             if issubclass(base, Event) and base is not Event and tag_of(base) == tag:
                 raise UnknownEventType(
-                    f"{name} has inherited the tag {tag!r} of {base.__qualname__}: a subclass must name its own tag"
+                    f"{name} has inherited the tag {tag!r} of {base.__qualname__}: "
+                    "a subclass must name its own tag"
                 )
         if isinstance(tag, int) and not RESERVED_TAGS <= tag < 1 << 63:
             raise UnknownEventType(
-                f"{name} has the tag {tag}: ints below {RESERVED_TAGS} are reserved; use {RESERVED_TAGS} or more, or a string"
+                f"{name} has the tag {tag}: ints below {RESERVED_TAGS} are reserved; "
+                f"use {RESERVED_TAGS} or more, or a string"
             )
         other = self._by_tag.get(tag)
         if other is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bus.door import Door
 from bus.isolation import sleep
@@ -17,6 +17,7 @@ from bus.waiting import Watchers
 
 if TYPE_CHECKING:
     from bus.backend import Backend
+    from bus.config import Coordinator
     from bus.event import Event
     from bus.isolation import Job, Loop
     from bus.protocol.limits import Limits
@@ -35,7 +36,7 @@ RANK: tuple[LinkState, ...] = ("READY", "DEGRADED", "CONNECTING", "BACKOFF", "FA
 class Connection:
     """A backend with the door that was made for it, before and while it is a link of the node."""
 
-    def __init__(self, kind: str, door: Door, backend: Backend[Any]) -> None:
+    def __init__(self, kind: str, door: Door, backend: Backend) -> None:
         self.kind = kind
         self.door = door
         self.backend = backend
@@ -60,7 +61,7 @@ class Node:
         self._random = random.Random(epoch)
         self._ticker: Job | None = None
 
-    def prepare(self, kind: str, backend: type[Backend[Any]], config: object) -> Connection:
+    def prepare(self, kind: str, backend: type[Backend], config: Coordinator) -> Connection:
         """Validate a configuration by building its backend; no I/O. Raises ConfigError."""
         door = Door(self)
         context = door.context(self.name, self.epoch, self.channel, self.limits.connect)
@@ -79,13 +80,12 @@ class Node:
         """Add a link and begin to connect it."""
         features = connection.backend.features
         outlet = self.engine.attach(
-            Sizes(
-                frame=features.frame, max_frame=features.max_frame, max_message=features.max_message
-            )
+            Sizes(frame=features.frame, max_frame=features.max_frame, max_message=features.max_message)
         )
         supervisor = Supervisor(
             self.loop, connection.backend, connection.kind, self.channel, self.engine, outlet,
-            Lifecycle(features.proof, self._random.uniform), self.limits, self.watchers.changed, self.note_idle,
+            Lifecycle(features.proof, self._random.uniform), self.limits,
+            self.watchers.changed, self.note_idle,
         )  # fmt: skip
         self.links[supervisor] = connection
         connection.door.open(outlet, supervisor)
@@ -147,7 +147,7 @@ class Node:
             if self.engine.receive(outlet, frame, self.loop.now(), stamp):
                 self.wake()
                 self.watchers.changed()
-        except Exception as bug:  # noqa: BLE001  # ours: it must not end a library's reading task
+        except Exception as bug:  # ours: it must not end a library's reading task
             log.error("a frame could not be handled", exc_info=bug)
 
     @property
@@ -194,9 +194,7 @@ class Node:
         try:
             if any(link.outlet.is_up for link in self.links):
                 last = self.engine.log.last
-                await self.watchers.until(
-                    self.loop, lambda: self.confirmed() >= last, timeout * 0.35
-                )
+                await self.watchers.until(self.loop, lambda: self.confirmed() >= last, timeout * 0.35)
                 self.engine.say_bye()
                 self.wake()
                 await self.watchers.until(self.loop, self._has_said_bye, timeout * 0.1)
@@ -211,9 +209,7 @@ class Node:
 
     def _has_said_bye(self) -> bool:
         return all(
-            not link.outlet.byes and not link.outlet.flights
-            for link in self.links
-            if link.outlet.is_up
+            not link.outlet.byes and not link.outlet.flights for link in self.links if link.outlet.is_up
         )
 
     async def _tick_for_ever(self) -> None:
@@ -228,5 +224,5 @@ class Node:
                 for supervisor in list(self.links):
                     supervisor.tick(step, expects_peers)
                 self.watchers.changed()
-            except Exception as bug:  # noqa: BLE001  # ours: the clock must go on
+            except Exception as bug:  # ours: the clock must go on
                 log.error("the ticker failed", exc_info=bug)

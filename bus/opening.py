@@ -30,9 +30,7 @@ def new_epoch() -> int:
 def channel_of(cluster: object) -> str:
     """The channel of a cluster. Raises ConfigError."""
     if not isinstance(cluster, str) or not _CLUSTER.fullmatch(cluster):
-        raise ConfigError(
-            f"cluster is {cluster!r}; allowed are 1 to 48 of the characters A-Z a-z 0-9 _ -"
-        )
+        raise ConfigError(f"cluster is {cluster!r}; allowed are 1 to 48 of the characters A-Z a-z 0-9 _ -")
     return f"bus.{cluster}"
 
 
@@ -79,6 +77,5 @@ def check_loop(connection: Connection, loop: str) -> None:
     """Some client libraries need asyncio. Raises ConfigError."""
     if connection.backend.features.asyncio_only and loop != "asyncio":
         raise ConfigError(
-            f"the {connection.kind} backend needs asyncio (its client library does); "
-            f"you are running {loop}"
+            f"the {connection.kind} backend needs asyncio (its client library does); you are running {loop}"
         )

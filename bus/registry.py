@@ -9,8 +9,9 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import sys
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from bus.errors import ConfigError
 
@@ -35,9 +36,15 @@ if (_CHECKOUT / "bus_memory").is_dir() and str(_CHECKOUT) not in sys.path:
     sys.path.append(str(_CHECKOUT))
 
 
-def _entry_points() -> dict[str, str]:
+@lru_cache(maxsize=4)
+def _installed(path: tuple[str, ...]) -> dict[str, str]:
+    # Reads the metadata of every distribution (about 15 ms), which must not hold up each `Bus.open`.
     found = importlib.metadata.entry_points(group=GROUP)
     return {point.name: point.value for point in found}
+
+
+def _entry_points() -> dict[str, str]:
+    return _installed(tuple(sys.path))
 
 
 def known_types() -> list[str]:
@@ -47,14 +54,10 @@ def known_types() -> list[str]:
 
 def third_party_variants() -> list[type[Coordinator]]:
     """The configuration structs of backends that are not ours; a broken package is a ConfigError."""
-    return [
-        cast("type[Coordinator]", load(name).Config)
-        for name in sorted(_entry_points())
-        if name not in BUILTIN
-    ]
+    return [load(name).Config for name in sorted(_entry_points()) if name not in BUILTIN]
 
 
-def load(name: str) -> type[Backend[Any]]:
+def load(name: str) -> type[Backend]:
     """The backend class for one @type.
 
     Raises ConfigError: unknown @type (lists the known ones), missing client library (says what to
@@ -68,7 +71,7 @@ def load(name: str) -> type[Backend[Any]]:
         )
     module, _, attribute = target.partition(":")
     try:
-        return cast("type[Backend[Any]]", getattr(importlib.import_module(module), attribute))
+        return cast("type[Backend]", getattr(importlib.import_module(module), attribute))
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"the backend {name} ({target}) cannot be imported: {error}") from error
 

@@ -183,9 +183,7 @@ class Router:
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _spread_parts(
-        self, peer: Peer, header: Header, parts: Sequence[Event | Spoiled], each: int
-    ) -> None:
+    def _spread_parts(self, peer: Peer, header: Header, parts: Sequence[Event | Spoiled], each: int) -> None:
         """Runs of good events, with the Gaps between them in their places."""
         run: list[Event] = []
         for part in parts:
@@ -208,27 +206,17 @@ class Router:
                     self._offer(route, events, size)
             return
         chosen: dict[frozenset[type[Event]], list[Event]] = {}
-        for route in dict.fromkeys(
-            route for kind in kinds for route in self._by_type.get(kind, ())
-        ):
+        for route in dict.fromkeys(route for kind in kinds for route in self._by_type.get(kind, ())):
             mine = chosen.get(route.types)
             if mine is None:
                 # Whoever takes all kinds of this frame shares its list.
-                mine = (
-                    events
-                    if kinds <= route.types
-                    else [e for e in events if type(e) in route.types]
-                )
+                mine = events if kinds <= route.types else [e for e in events if type(e) in route.types]
                 chosen[route.types] = mine
             self._offer(route, mine, size * len(mine) // len(events))
 
     def _offer(self, route: Route[Event], events: list[Event], size: int) -> None:
         if route.topic is not None:
-            mine = [
-                event
-                for event in events
-                if isinstance(event, Message) and matches(route.topic, event.topic)
-            ]
+            mine = [event for event in events if _is_on(route.topic, event)]
             size = size * len(mine) // len(events)
             events = mine
             if not events:
@@ -252,6 +240,10 @@ class Router:
             route.tell(gap)
 
 
+def _is_on(pattern: str, event: Event) -> bool:
+    return isinstance(event, Message) and matches(pattern, event.topic)
+
+
 def matches(pattern: str, topic: str) -> bool:
     """`*` stands for one word, `>` at the end for one or more; words are joined by dots."""
     if pattern == topic or pattern == ">":
@@ -263,6 +255,4 @@ def matches(pattern: str, topic: str) -> bool:
         if len(words) <= len(wanted):
             return False
         words = words[: len(wanted)]
-    return len(wanted) == len(words) and all(
-        w in ("*", word) for w, word in zip(wanted, words, strict=True)
-    )
+    return len(wanted) == len(words) and all(w in ("*", word) for w, word in zip(wanted, words, strict=True))

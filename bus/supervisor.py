@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bus.errors import AuthError, ConfigError, Fault, LinkError, TlsError
 from bus.isolation import Hung, Waker, isolated, sleep
@@ -40,16 +40,14 @@ _USERINFO = re.compile(r"(?<=//)[^/@\s'\"]+@")
 def describe(error: BaseException) -> str:
     """One line about an exception, without the userinfo of any URL in it."""
     text = " ".join(str(error).split())
-    return _USERINFO.sub(
-        "****@", f"{type(error).__name__}: {text}" if text else type(error).__name__
-    )
+    return _USERINFO.sub("****@", f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
 class Supervisor:
     """One link of one bus, from `start` to `stop`."""
 
     def __init__(
-        self, loop: Loop, backend: Backend[Any], kind: str, channel: str, engine: Engine,
+        self, loop: Loop, backend: Backend, kind: str, channel: str, engine: Engine,
         outlet: Outlet, lifecycle: Lifecycle, limits: Limits, changed: Callable[[], None],
         note_idle: Callable[[], None],
     ) -> None:  # fmt: skip
@@ -222,7 +220,8 @@ class Supervisor:
                     self.is_idle = is_busy = False
                     continue
                 if is_busy:
-                    # `send` need not suspend: a long log must not keep the loop from everybody else.
+                    # `send` need not suspend: a long log must not keep the loop from everybody
+                    # else.
                     await sleep(loop, 0)
                 is_busy = True
                 await link.send(frame)

@@ -22,6 +22,7 @@ from bus.errors import ConfigError
 VARIABLE = "BUS_RUNTIME_DIR"
 # Bytes of a socket's path that every system takes: 108 on Linux, 104 on macOS, with the zero.
 LONGEST_PATH = 103
+TRIES = 100
 
 
 class Place:
@@ -70,15 +71,18 @@ class Place:
 
 
 def _take(channel: str) -> tuple[Path, str, int]:
-    while True:
-        directory = _directory(channel)
+    directory = _directory(channel)
+    for left in range(TRIES, -1, -1):
         name = secrets.token_hex(6)
         path = directory / f"{name}.id"
         try:
+            _make_own(directory.parent)
+            _make_own(directory)
             lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:  # the last one here left, and took the directory along
-            continue
         except OSError as error:
+            # The last one here may just have left, and taken the directory along.
+            if left and isinstance(error, FileNotFoundError):
+                continue
             raise _unusable(directory, str(error.strerror)) from error
         # Who looked before we had the lock may have cleared the place: then take a new one.
         with suppress(BlockingIOError):
@@ -86,30 +90,28 @@ def _take(channel: str) -> tuple[Path, str, int]:
             if path.exists():
                 return directory, name, lock
         os.close(lock)
+    raise _unusable(directory, "files disappear from it")
 
 
 def _directory(channel: str) -> Path:
-    """The directory of a channel; made when it is missing.
-
-    Not in XDG_RUNTIME_DIR: a login session has it, and a job of cron of the same user has not.
-    """
+    # Not in XDG_RUNTIME_DIR: a login session has it, and a job of cron of the same user has not.
     given = os.environ.get(VARIABLE)
     root = Path(os.path.realpath(given) if given else f"/tmp/coordinator-bus-{os.geteuid()}")
     hashed = hashlib.sha256(channel.encode()).hexdigest()[:16]
     directory = root / (channel if _fits(root / channel) else hashed)
     if not _fits(directory) or set("?#;") & set(str(root)):
-        raise _unusable(root, "the path of a socket in it is too long, or has one of ? # ;")
-    for path in (root, directory):
-        try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            found = path.lstat()
-        except OSError as error:
-            raise _unusable(path, str(error.strerror)) from error
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            raise _unusable(path, "it is no directory that belongs to this user")
-        if found.st_mode & 0o022:
-            raise _unusable(path, f"others may write to it (mode {found.st_mode & 0o777:o})")
+        raise _unusable(root, "the path of a socket in it is too long, or has one of ?#;")
     return directory
+
+
+def _make_own(directory: Path) -> None:
+    with suppress(FileExistsError):
+        directory.mkdir(mode=0o700, parents=True)
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise _unusable(directory, "it is no directory that belongs to this user")
+    if found.st_mode & 0o022:
+        raise _unusable(directory, f"others may write to it (mode {found.st_mode & 0o777:o})")
 
 
 def _fits(directory: Path) -> bool:

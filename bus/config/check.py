@@ -58,9 +58,11 @@ class Check:
         made = self._tagged(choices, source, "")
         return made if isinstance(made, Coordinator) and not self.problems else None
 
-    def add(self, path: str, code: Code, says: str = "", **more: str) -> Bad:
+    def add(
+        self, path: str, code: Code, says: str = "", *, found: str = "", allowed: str = "", hint: str = ""
+    ) -> Bad:
         """Note a problem."""
-        self.problems.append(problem(path, code, says, **more))
+        self.problems.append(problem(path, code, says, found=found, allowed=allowed, hint=hint))
         return BAD
 
     def unknown(
@@ -82,9 +84,7 @@ class Check:
         hint = f"did you mean {near}?" if near else ""
         if tags:
             hint = f"field of {listing(tags)}, not of {struct_type(cls).tag}"
-        elif not near and (
-            far := nearest(name, [one for other in others for one in field_names(other)])
-        ):
+        elif not near and (far := nearest(name, [one for other in others for one in field_names(other)])):
             hint = f"did you mean {far}? {struct_type(cls).tag} has no such field"
         self.add(
             _join(path, name),
@@ -159,9 +159,7 @@ class Check:
             return BAD
         return self._made(info.cls, values, path, wrong)
 
-    def _made(
-        self, cls: type[msgspec.Struct], values: Fields, path: str, wrong: set[str]
-    ) -> object:
+    def _made(self, cls: type[msgspec.Struct], values: Fields, path: str, wrong: set[str]) -> object:
         try:
             made = cls(**values)
         except (ConfigError, TypeError, ValueError) as exc:  # what a foreign __post_init__ raises
@@ -222,9 +220,7 @@ class Check:
             members = cast("Mapping[object, object]", source)
             off = [value for value in members.values() if value is not True]
             if off:
-                return self.add(
-                    path, "type", found=f"a set with {found(off[0])}", allowed=allowed(info)
-                )
+                return self.add(path, "type", found=f"a set with {found(off[0])}", allowed=allowed(info))
             given: list[object] = list(members)
         elif isinstance(source, (list, tuple)):
             given = list(cast("Sequence[object]", source))

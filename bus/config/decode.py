@@ -80,9 +80,7 @@ def _decoded(
     return "configuration", None
 
 
-def _text(
-    text: str, check: Check, variants: Sequence[type[Coordinator]]
-) -> tuple[str, Coordinator | None]:
+def _text(text: str, check: Check, variants: Sequence[type[Coordinator]]) -> tuple[str, Coordinator | None]:
     text = text.strip()
     if text.startswith("{"):
         return "JSON", _checked(_json(text.encode(errors="replace"), check), check, variants)
@@ -91,9 +89,7 @@ def _text(
     return _file(text, check, variants)
 
 
-def _checked(
-    source: object, check: Check, variants: Sequence[type[Coordinator]]
-) -> Coordinator | None:
+def _checked(source: object, check: Check, variants: Sequence[type[Coordinator]]) -> Coordinator | None:
     """Check what a reader has made; None if it has made nothing."""
     if source is None:
         if not check.problems:
@@ -102,9 +98,7 @@ def _checked(
     return check.variant(source, variants)
 
 
-def _file(
-    path: str, check: Check, variants: Sequence[type[Coordinator]]
-) -> tuple[str, Coordinator | None]:
+def _file(path: str, check: Check, variants: Sequence[type[Coordinator]]) -> tuple[str, Coordinator | None]:
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in _SUFFIXES:
         check.add(

@@ -33,9 +33,7 @@ def encode(coordinator: Coordinator, *, reveal: bool = False) -> dict[str, objec
 
 def to_json(coordinator: Coordinator, *, reveal: bool = False) -> str:
     """`encode` as JSON text, indented."""
-    return msgspec.json.format(
-        msgspec.json.encode(encode(coordinator, reveal=reveal)), indent=2
-    ).decode()
+    return msgspec.json.format(msgspec.json.encode(encode(coordinator, reveal=reveal)), indent=2).decode()
 
 
 def _plain(value: object, *, reveal: bool, listed: bool = False) -> object:

@@ -19,9 +19,7 @@ _MOST = 2**53 - 1
 Count = Annotated[int, Meta(ge=0, le=_MOST)]
 Limit = Annotated[int, Meta(ge=1, le=_MOST)]
 
-AuthUsername = Annotated[
-    str, Meta(description="User name; used only together with a secret. null: none.")
-]
+AuthUsername = Annotated[str, Meta(description="User name; used only together with a secret. null: none.")]
 TlsCa = Annotated[
     str,
     Meta(
@@ -59,10 +57,8 @@ class _Tls(Protocol):
     def tls_hostname(self) -> str | None: ...
 
 
-def tls_conflicts(
-    config: _Tls, *, uses_tls: bool, how: str, by: tuple[str, ...]
-) -> Iterator[Problem]:
-    """TLS settings need TLS, and a key its certificate; `how` says what switches TLS on, and `by` which fields."""
+def tls_conflicts(config: _Tls, *, uses_tls: bool, how: str, by: tuple[str, ...]) -> Iterator[Problem]:
+    """TLS settings need TLS, and a key its certificate; `how` and `by` say what switches TLS on."""
     for name, value in (
         ("tlsCa", config.tls_ca),
         ("tlsCert", config.tls_cert),
@@ -71,9 +67,7 @@ def tls_conflicts(
     ):
         # Silence would let an operator believe that the connection is encrypted.
         if value is not None and not uses_tls:
-            yield problem(
-                name, "conflict", "has no effect without TLS", hint=f"set {how}", others=by
-            )
+            yield problem(name, "conflict", "has no effect without TLS", hint=f"set {how}", others=by)
     if config.tls_key is not None and config.tls_cert is None:
         yield problem("tlsCert", "conflict", "is needed by tlsKey", others=("tlsKey",))
 

@@ -14,9 +14,7 @@ _SECRET_WORD = re.compile(
     r"password|passwd|passphrase|secret|token|private_key|_base64|dictionary_file", re.IGNORECASE
 )
 # Endpoints carry their own settings: "tls/host:7447#connect_private_key_base64=...;other=..."
-_SECRET_SETTING = re.compile(
-    rf"([\w.]*(?:{_SECRET_WORD.pattern})[\w.]*\s*=)[^;&#\"']*", re.IGNORECASE
-)
+_SECRET_SETTING = re.compile(rf"([\w.]*(?:{_SECRET_WORD.pattern})[\w.]*\s*=)[^;&#\"']*", re.IGNORECASE)
 _TOKEN = re.compile(
     r"""
       (?P<comment> //[^\n]* | /\*.*?(?:\*/|\Z) )

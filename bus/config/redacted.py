@@ -145,9 +145,7 @@ def shown(value: object) -> object:
         return redact(value) if "://" in value else value
     if isinstance(value, tuple):
         items = cast("tuple[object, ...]", value)
-        return tuple(
-            redact(item) if isinstance(item, str) and "@" in item else item for item in items
-        )
+        return tuple(redact(item) if isinstance(item, str) and "@" in item else item for item in items)
     return value
 
 

@@ -45,15 +45,11 @@ def _redis_format(schemes: tuple[str, ...], example: str, database: str) -> Form
     return Format(uri.allowed, wrong)
 
 
-SERVER = _redis_format(
-    ("redis", "rediss", "unix", "valkey", "valkeys"), "redis://redis-1:6379/0", "[0-9]*"
-)
+SERVER = _redis_format(("redis", "rediss", "unix", "valkey", "valkeys"), "redis://redis-1:6379/0", "[0-9]*")
 NODE = _redis_format(("redis", "rediss", "valkey", "valkeys"), "redis://redis-1:6379", "0?")
 
 Timeout = Annotated[Duration, Meta(description="How long making one connection may take.")]
-PoolMaxConnections = Annotated[
-    int, Meta(ge=1, le=8192, description="Connections that the pool may hold.")
-]
+PoolMaxConnections = Annotated[int, Meta(ge=1, le=8192, description="Connections that the pool may hold.")]
 PoolTimeoutCreate = Annotated[
     Duration | None,
     Meta(description="How long the pool may take to make a connection; null: no limit."),
@@ -79,9 +75,9 @@ class Redis(Coordinator, frozen=True, kw_only=True):
 
     url_schemes: ClassVar[tuple[str, ...]] = ("redis", "rediss", "unix", "valkey", "valkeys")
 
-    url: Annotated[
-        Uri, Meta(description="The server; rediss:// for TLS.", extra={"format": SERVER})
-    ] = Uri("redis://127.0.0.1")
+    url: Annotated[Uri, Meta(description="The server; rediss:// for TLS.", extra={"format": SERVER})] = Uri(
+        "redis://127.0.0.1"
+    )
     timeout: Timeout = Duration("10s")
     pool_max_connections: PoolMaxConnections = 10
     pool_timeout_create: PoolTimeoutCreate = Duration("30s")
@@ -105,7 +101,7 @@ class Redis(Coordinator, frozen=True, kw_only=True):
 
     def conflicts(self) -> Iterable[Problem]:
         uses_tls = split_scheme(self.url.reveal())[0] in _TLS
-        yield from tls_conflicts(self, uses_tls=uses_tls, how="a rediss:// url")
+        yield from tls_conflicts(self, uses_tls=uses_tls, how="a rediss:// url", by=("url",))
 
 
 class RedisCluster(Coordinator, frozen=True, kw_only=True):
@@ -127,9 +123,7 @@ class RedisCluster(Coordinator, frozen=True, kw_only=True):
         RetryWait, Meta(description="Shortest pause between two tries of a command, up to 1024 ms.")
     ] = None
     max_retries: (
-        Annotated[
-            int, Meta(ge=1, le=1024, description="Tries of a command; null: the client's choice.")
-        ]
+        Annotated[int, Meta(ge=1, le=1024, description="Tries of a command; null: the client's choice.")]
         | None
     ) = None
     read_from_replicas: Annotated[
@@ -165,11 +159,10 @@ class RedisCluster(Coordinator, frozen=True, kw_only=True):
                 "is longer than maxRetryWait",
                 found=f"{self.min_retry_wait} > {self.max_retry_wait}",
                 hint="make minRetryWait the shorter one",
+                others=("maxRetryWait",),
             )
-        yield from _urls_conflicts(
-            self.urls, secret="authSecret" if is_set(self.auth_secret) else ""
-        )
-        yield from tls_conflicts(self, uses_tls=_any_tls(self.urls), how="rediss:// urls")
+        yield from _urls_conflicts(self.urls, secret="authSecret" if is_set(self.auth_secret) else "")
+        yield from tls_conflicts(self, uses_tls=_any_tls(self.urls), how="rediss:// urls", by=("urls",))
 
 
 class RedisSentinel(Coordinator, frozen=True, kw_only=True):
@@ -180,18 +173,16 @@ class RedisSentinel(Coordinator, frozen=True, kw_only=True):
     urls: Annotated[tuple[Node, ...], Meta(min_length=1, description="The sentinels.")] = (
         Uri("redis://127.0.0.1:26379"),
     )
-    service_name: Annotated[
-        str, Meta(description="Name under which the sentinels know the master.")
-    ] = "mymaster"
+    service_name: Annotated[str, Meta(description="Name under which the sentinels know the master.")] = (
+        "mymaster"
+    )
     timeout: Timeout = Duration("10s")
     auth_username: AuthUsername | None = "stalwart"
     auth_secret: AuthSecret = NO_SECRET
-    sentinel_username: (
-        Annotated[str, Meta(description="User name at the sentinels; null: none.")] | None
-    ) = None
-    sentinel_secret: Annotated[
-        SecretKeyOptional, Meta(description="Password of the sentinels.")
-    ] = NO_SECRET
+    sentinel_username: Annotated[str, Meta(description="User name at the sentinels; null: none.")] | None = (
+        None
+    )
+    sentinel_secret: Annotated[SecretKeyOptional, Meta(description="Password of the sentinels.")] = NO_SECRET
     protocol_version: ProtocolVersion = "resp2"
     pool_max_connections: PoolMaxConnections = 10
     pool_timeout_create: PoolTimeoutCreate = Duration("30s")
@@ -214,18 +205,18 @@ class RedisSentinel(Coordinator, frozen=True, kw_only=True):
 
     def conflicts(self) -> Iterable[Problem]:
         if self.sentinel_username is not None and not is_set(self.sentinel_secret):
-            yield problem("sentinelSecret", "conflict", "is needed by sentinelUsername")
+            yield problem(
+                "sentinelSecret", "conflict", "is needed by sentinelUsername", others=("sentinelUsername",)
+            )
         secret = "sentinelSecret" if is_set(self.sentinel_secret) else ""
         yield from _urls_conflicts(self.urls, secret=secret)
-        yield from tls_conflicts(self, uses_tls=_any_tls(self.urls), how="rediss:// urls")
+        yield from tls_conflicts(self, uses_tls=_any_tls(self.urls), how="rediss:// urls", by=("urls",))
 
 
 def _node_urls(url: Url, port: str) -> list[str]:
     """One URI per host of a redis+...:// URL; `port` is added to a host without one."""
     scheme = url.scheme.partition("+")[0]
-    return [
-        f"{scheme}://{host}{'' if ':' in host.rpartition(']')[2] else port}" for host in url.hosts
-    ]
+    return [f"{scheme}://{host}{'' if ':' in host.rpartition(']')[2] else port}" for host in url.hosts]
 
 
 def _any_tls(urls: Iterable[Uri]) -> bool:
@@ -243,4 +234,5 @@ def _urls_conflicts(urls: tuple[Uri, ...], *, secret: str) -> Iterator[Problem]:
             "conflict",
             "is given, and urls hold a user or password as well",
             hint="keep one",
+            others=("urls",),
         )

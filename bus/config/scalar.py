@@ -132,8 +132,7 @@ def _allowed(info: mi.Type, extra: Mapping[str, object]) -> str:
         case (mi.StrType() | mi.CustomType(), _):
             return "text"
         case (
-            mi.VarTupleType(item_type=item, min_length=low)
-            | mi.ListType(item_type=item, min_length=low),
+            mi.VarTupleType(item_type=item, min_length=low) | mi.ListType(item_type=item, min_length=low),
             _,
         ):
             return f"a list{f' of at least {low}' if low else ''}: {allowed(item)}"

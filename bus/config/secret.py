@@ -20,9 +20,7 @@ from bus.errors import ConfigError
 MAX_SECRET = 65_536
 
 
-class Secret(
-    msgspec.Struct, frozen=True, tag_field="@type", rename="camel", forbid_unknown_fields=True
-):
+class Secret(msgspec.Struct, frozen=True, tag_field="@type", rename="camel", forbid_unknown_fields=True):
     """Base of the forms of a secret."""
 
     def resolve(self) -> str | None:
@@ -82,9 +80,7 @@ class EnvironmentVariable(Secret, frozen=True, tag="EnvironmentVariable"):
 class File(Secret, frozen=True, tag="File"):
     """A secret in a file; one newline at its end is not part of it."""
 
-    file_path: Annotated[
-        str, msgspec.Meta(description="Path of the file.", extra={"format": FILE_PATH})
-    ]
+    file_path: Annotated[str, msgspec.Meta(description="Path of the file.", extra={"format": FILE_PATH})]
 
     def resolve(self) -> str:
         """The file's UTF-8 text now. Missing, unreadable, empty or over 64 KiB: ConfigError."""
@@ -142,6 +138,4 @@ def _warn_readable(path: str) -> None:
     """Once per path: a link that reconnects every second must not fill the log."""
     import logging
 
-    logging.getLogger("bus.config").warning(
-        "secret file %s can be read by others; chmod 600 it", path
-    )
+    logging.getLogger("bus.config").warning("secret file %s can be read by others; chmod 600 it", path)

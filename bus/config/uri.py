@@ -136,7 +136,5 @@ def _wrong_path(text: str) -> str | None:
     return "it holds a control character" if has_control(text) else None
 
 
-VARIABLE_NAME = Format(
-    'the name of an environment variable, for example "NATS_PASSWORD"', _wrong_name
-)
+VARIABLE_NAME = Format('the name of an environment variable, for example "NATS_PASSWORD"', _wrong_name)
 FILE_PATH = Format('a file path, for example "/run/secrets/password"', _wrong_path)

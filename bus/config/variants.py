@@ -61,9 +61,7 @@ class Memory(Coordinator, frozen=True, kw_only=True):
     @classmethod
     def from_url(cls, url: Url) -> dict[str, object]:
         if url.hosts or url.path or url.user is not None:
-            raise ConfigError(
-                "memory:// takes no host, user or path: buses join by their cluster name"
-            )
+            raise ConfigError("memory:// takes no host, user or path: buses join by their cluster name")
         return {}
 
 
@@ -100,9 +98,9 @@ class Kafka(Coordinator, frozen=True, kw_only=True):
         | None
     ) = None
     auth_username: AuthUsername | None = None
-    auth_secret: Annotated[
-        SecretKeyOptional, Meta(description="Password, or the token of OAUTHBEARER.")
-    ] = NO_SECRET
+    auth_secret: Annotated[SecretKeyOptional, Meta(description="Password, or the token of OAUTHBEARER.")] = (
+        NO_SECRET
+    )
     tls_ca: TlsCa | None = None
     tls_cert: TlsCert | None = None
     tls_key: TlsKey | None = None
@@ -115,12 +113,14 @@ class Kafka(Coordinator, frozen=True, kw_only=True):
 
     def conflicts(self) -> Iterable[Problem]:
         sasl = self.security_protocol.startswith("SASL_")
+        by = ("securityProtocol",)
         if sasl and self.sasl_mechanism is None:
             yield problem(
                 "saslMechanism",
                 "conflict",
                 f"is needed by securityProtocol {self.security_protocol}",
                 allowed="PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER",
+                others=by,
             )
         if sasl and not is_set(self.auth_secret):
             yield problem(
@@ -128,9 +128,15 @@ class Kafka(Coordinator, frozen=True, kw_only=True):
                 "conflict",
                 f"is needed by securityProtocol {self.security_protocol}",
                 allowed="Value, EnvironmentVariable, File",
+                others=by,
             )
         if sasl and self.sasl_mechanism not in (None, "OAUTHBEARER") and not self.auth_username:
-            yield problem("authUsername", "conflict", f"is needed by {self.sasl_mechanism}")
+            yield problem(
+                "authUsername",
+                "conflict",
+                f"is needed by {self.sasl_mechanism}",
+                others=("saslMechanism", *by),
+            )
         for name, given in (
             ("saslMechanism", self.sasl_mechanism is not None),
             ("authUsername", self.auth_username is not None),
@@ -142,11 +148,13 @@ class Kafka(Coordinator, frozen=True, kw_only=True):
                     "conflict",
                     f"has no effect with securityProtocol {self.security_protocol}",
                     hint="set securityProtocol to SASL_SSL or SASL_PLAINTEXT, and saslMechanism",
+                    others=by,
                 )
         yield from tls_conflicts(
             self,
             uses_tls=self.security_protocol.endswith("SSL"),
             how="securityProtocol SSL or SASL_SSL",
+            by=by,
         )
 
 
@@ -160,20 +168,17 @@ class Nats(Coordinator, frozen=True, kw_only=True):
         Meta(min_length=1, description="Servers to try, in this order."),
     ] = ("127.0.0.1:4444",)
     max_reconnects: (
-        Annotated[
-            Count, Meta(description="Failed attempts in a row before giving up; null: never.")
-        ]
-        | None
+        Annotated[Count, Meta(description="Failed attempts in a row before giving up; null: never.")] | None
     ) = None
-    timeout_connection: Annotated[
-        Duration, Meta(description="How long one attempt to connect may take.")
-    ] = Duration("5s")
-    timeout_request: Annotated[
-        Duration, Meta(description="How long an answer of the server may take.")
-    ] = Duration("10s")
-    ping_interval: Annotated[
-        Duration, Meta(description="Time between two pings on a quiet connection.")
-    ] = Duration("1m")
+    timeout_connection: Annotated[Duration, Meta(description="How long one attempt to connect may take.")] = (
+        Duration("5s")
+    )
+    timeout_request: Annotated[Duration, Meta(description="How long an answer of the server may take.")] = (
+        Duration("10s")
+    )
+    ping_interval: Annotated[Duration, Meta(description="Time between two pings on a quiet connection.")] = (
+        Duration("1m")
+    )
     capacity_client: Annotated[
         Limit, Meta(description="Outgoing operations that may wait in the client.")
     ] = 2048
@@ -183,14 +188,10 @@ class Nats(Coordinator, frozen=True, kw_only=True):
     capacity_subscription: Annotated[
         Limit, Meta(description="Events that may wait for one subscriber before some are dropped.")
     ] = 65_536
-    no_echo: Annotated[
-        bool, Meta(description="The server does not send our own messages back to us.")
-    ] = True
+    no_echo: Annotated[bool, Meta(description="The server does not send our own messages back to us.")] = True
     use_tls: Annotated[bool, Meta(description="Refuse a connection without TLS.")] = False
     auth_username: AuthUsername | None = "stalwart"
-    auth_secret: Annotated[SecretKeyOptional, Meta(description="Password of authUsername.")] = (
-        NO_SECRET
-    )
+    auth_secret: Annotated[SecretKeyOptional, Meta(description="Password of authUsername.")] = NO_SECRET
     credentials: Annotated[
         SecretTextOptional,
         Meta(description="A token, or a JWT with its key, in place of a password."),
@@ -217,11 +218,14 @@ class Nats(Coordinator, frozen=True, kw_only=True):
                 "conflict",
                 "excludes authSecret: a server takes a token or a password, not both",
                 hint="keep one of the two",
+                others=("authSecret",),
             )
         elif is_set(self.auth_secret) and self.auth_username is None:
-            yield problem("authUsername", "conflict", "is needed by authSecret")
+            yield problem("authUsername", "conflict", "is needed by authSecret", others=("authSecret",))
         uses_tls = self.use_tls or any(split_scheme(text)[0] == "tls" for text in self.addresses)
-        yield from tls_conflicts(self, uses_tls=uses_tls, how="useTls or a tls:// address")
+        yield from tls_conflicts(
+            self, uses_tls=uses_tls, how="useTls or a tls:// address", by=("useTls", "addresses")
+        )
 
 
 class Zenoh(Coordinator, frozen=True, kw_only=True):

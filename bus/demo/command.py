@@ -38,9 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "Nodes write to one SQLite database and read it through local caches, which the bus keeps "
         "right. At the end every event is accounted for: delivered once, or told lost."
     )
-    parser.add_argument(
-        "--backend", metavar="|".join(BACKENDS), help=f"messaging system (default {DEFAULT})"
-    )
+    parser.add_argument("--backend", metavar="|".join(BACKENDS), help=f"messaging system (default {DEFAULT})")
     parser.add_argument("--url", help="where the messaging system is (default: this machine)")
     parser.add_argument("--nodes", type=int, default=3, help="number of nodes (default 3)")
     parser.add_argument("--seconds", type=float, default=8.0, help="how long (default 8)")
@@ -72,9 +70,7 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     return 0 if ledger.balanced and not ledger.stale_reads else 1
 
 
-async def _until_terminated(
-    plan: host.Plan, folder: Path, rows: int, progress: Progress
-) -> host.Result:
+async def _until_terminated(plan: host.Plan, folder: Path, rows: int, progress: Progress) -> host.Result:
     """SIGTERM ends it as Ctrl-C does: by cancelling, so that everything is closed."""
     task = asyncio.current_task()
     assert task is not None

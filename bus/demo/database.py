@@ -51,9 +51,7 @@ class Database:
     """One connection."""
 
     def __init__(self, path: str | Path) -> None:
-        self._sql = sqlite3.connect(
-            path, timeout=BUSY, isolation_level=None, check_same_thread=False
-        )
+        self._sql = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
         # Nothing but a failing machine can lose what the kernel has, and then the demo is over.
         self._sql.execute("PRAGMA synchronous = OFF")
 
@@ -67,8 +65,7 @@ class Database:
             sql.executescript(_SCHEMA)
             sql.execute("BEGIN")
             sql.executemany(
-                "INSERT INTO facts (version, kind, distribution, name, value)"
-                " VALUES (1, ?, ?, ?, ?)",
+                "INSERT INTO facts (version, kind, distribution, name, value) VALUES (1, ?, ?, ?, ?)",
                 rows,
             )
             sql.execute("COMMIT")
@@ -105,9 +102,7 @@ class Database:
 
     def journals(self) -> dict[int, Journal]:
         """Epoch -> what it published."""
-        found = self._sql.execute(
-            "SELECT epoch, max(sequence), count(*) FROM journal GROUP BY epoch"
-        )
+        found = self._sql.execute("SELECT epoch, max(sequence), count(*) FROM journal GROUP BY epoch")
         return {epoch: Journal(last, count) for epoch, last, count in found}
 
     def close(self) -> None:

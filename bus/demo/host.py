@@ -116,9 +116,7 @@ class Host:
             for node in self.nodes:
                 await node.look()
             if self._started is not None:
-                self._progress.show(
-                    loop.time() - self._started, [view(node) for node in self.nodes]
-                )
+                self._progress.show(loop.time() - self._started, [view(node) for node in self.nodes])
             await asyncio.sleep(POLL)
 
     def _tell(self, word: str) -> None:
@@ -147,9 +145,7 @@ class Host:
             journals = database.journals()
         finally:
             database.close()
-        while waiting := unsettled(
-            [life for node in self.nodes for life in node.lives()], journals
-        ):
+        while waiting := unsettled([life for node in self.nodes for life in node.lives()], journals):
             if loop.time() > deadline:
                 pairs = ", ".join(f"{sender} -> {receiver}" for sender, receiver in waiting)
                 self._progress.say(f"not settled after {SETTLE:g} s: {pairs}")

@@ -162,9 +162,7 @@ class Member:
 
     async def _load(self, key: int) -> Record | None:
         ticket = self._cache.ticket(key)
-        record = await asyncio.get_running_loop().run_in_executor(
-            self._loader, self._loads.read, key
-        )
+        record = await asyncio.get_running_loop().run_in_executor(self._loader, self._loads.read, key)
         if self._cache.fill(key, ticket, record):
             return record
         self._counters.refused += 1
@@ -198,9 +196,7 @@ class Member:
 
     async def check(self) -> None:
         """Every key against the database; all has settled, so nothing may differ."""
-        versions = await asyncio.get_running_loop().run_in_executor(
-            self._loader, self._loads.versions
-        )
+        versions = await asyncio.get_running_loop().run_in_executor(self._loader, self._loads.versions)
         for key, version in versions.items():
             cached = self._cache.get(key)
             is_old = cached is not None and cached.version != version
@@ -216,9 +212,7 @@ async def run(setup: Setup, hear: Callable[[], Awaitable[str]], say: Callable[[s
         raise failures.exceptions[0] from None
 
 
-async def _live(
-    setup: Setup, hear: Callable[[], Awaitable[str]], say: Callable[[str], None]
-) -> None:
+async def _live(setup: Setup, hear: Callable[[], Awaitable[str]], say: Callable[[str], None]) -> None:
     with ExitStack() as stack:
         async with Bus.open(setup.url, node=setup.name, cluster=setup.cluster) as bus:
             member = Member(setup, bus, stack)

@@ -155,6 +155,8 @@ def ledger_lines(ledger: Ledger, seconds: float, totals: Counters, rows: int) ->
     )
     if twice := sum(pair.twice for pair in ledger.pairs):
         yield f"{twice:,} events came twice"
+    for name in ledger.broken:
+        yield f"the journal of {name} has holes"
     if ledger.balanced and not ledger.stale_reads:
         yield "balanced: every event was delivered once, or its loss was told"
     elif ledger.balanced:

@@ -24,7 +24,6 @@ from bus.protocol.frame import (
     HEARTBEAT,
     HELLO,
     OBSERVER,
-    REPEAT,
     REPORT,
     REQUEST,
     FrameError,
@@ -40,7 +39,7 @@ from bus.protocol.outlet import (
     Sizes,
 )
 from bus.protocol.peer import DOWN, NOT_HEARD, TOLD, Hold, Peer, Sink
-from bus.signals import Down, Duplicate, Resync, Restarted, Up
+from bus.signals import Down, Duplicate, Restarted, Resync, Up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -52,6 +51,7 @@ MAX_STEP = 0.5
 REPEAT_PAUSE = 0.050
 REPEAT_BYTES = 1 << 20
 STALE = 30.0
+TRIES_ON_ONE_LINK = 5
 
 
 class Engine:
@@ -139,9 +139,7 @@ class Engine:
         if outlet.control:
             return outlet.launch(outlet.control.popleft(), now)
         log = self.log
-        if outlet.repeats and (
-            outlet.cursor > log.last or outlet.frames_since_repeat + 1 >= REPEAT_SHARE
-        ):
+        if outlet.repeats and (outlet.cursor > log.last or outlet.frames_since_repeat + 1 >= REPEAT_SHARE):
             outlet.frames_since_repeat = 0
             frames = self._repeats(outlet, now)
             if not outlet.repeats and outlet.beat_after_repeats:
@@ -215,8 +213,7 @@ class Engine:
         chosen = outlet.choose(list(self._live.values()), control.MAX_ENTRIES)
         while True:
             entries = [
-                Entry(peer.epoch, peer.next - 1, peer.lost, *outlet.heard_of[peer.epoch])
-                for peer in chosen
+                Entry(peer.epoch, peer.next - 1, peer.lost, *outlet.heard_of[peer.epoch]) for peer in chosen
             ]
             body = control.encode(
                 Heartbeat(
@@ -248,15 +245,15 @@ class Engine:
                 wanted.append(Wanted(peer.epoch, ranges))
         if not wanted or self.observer:
             return None
-        return wire.pack(
-            REQUEST, 0, self.epoch, self.log.stamp(now), control.encode(Request(wanted))
-        )
+        return wire.pack(REQUEST, 0, self.epoch, self.log.stamp(now), control.encode(Request(wanted)))
 
     def _way_to(self, peer: Peer) -> Outlet | None:
-        """The link that brought its newest frame; when that is away, any that is up (rule 3)."""
-        if isinstance(peer.via, Outlet) and peer.via.is_up:
-            return peer.via
-        return next((outlet for outlet in self.outlets if outlet.is_up), None)
+        """The link that brought its newest frame; after some tries in vain another one (rule 3)."""
+        ways = [outlet for outlet in self.outlets if outlet.is_up]
+        if not ways:
+            return None
+        newest = next((at for at, outlet in enumerate(ways) if outlet is peer.via), 0)
+        return ways[(newest + peer.tries // TRIES_ON_ONE_LINK) % len(ways)]
 
     # -- in ----------------------------------------------------------------------------------------
 
@@ -315,9 +312,7 @@ class Engine:
         if self._names.current(peer.node) == peer.epoch:
             self._sink.change(Down(peer.node, peer.epoch))
 
-    def _receive_heartbeat(
-        self, outlet: Outlet, header: Header, beat: Heartbeat, now: float
-    ) -> None:
+    def _receive_heartbeat(self, outlet: Outlet, header: Header, beat: Heartbeat, now: float) -> None:
         if header.flags & HELLO:
             outlet.beat_in = min(outlet.beat_in, max(0.0, outlet.beat_at + ANSWER_INTERVAL - now))
         for entry in beat.entries:
@@ -418,16 +413,12 @@ class Engine:
                     at = entry.last + 1
             outlet.queue_repeats(entries)
             if not outlet.repeats:
-                outlet.beat_in = min(
-                    outlet.beat_in, max(0.0, outlet.beat_at + ANSWER_INTERVAL - now)
-                )
+                outlet.beat_in = min(outlet.beat_in, max(0.0, outlet.beat_at + ANSWER_INTERVAL - now))
 
     def _receive_report(self, outlet: Outlet, header: Header, report: Report, now: float) -> None:
         if report.ask == self.epoch or report.ask == 0:
             peer = self.peers.get(header.epoch)
-            asked: Iterable[Peer] = (
-                self.peers.values() if report.ask == 0 else [peer] if peer else []
-            )
+            asked: Iterable[Peer] = self.peers.values() if report.ask == 0 else [peer] if peer else []
             body = control.encode(Report(accounts=[one.account() for one in asked][:256]))
             if len(outlet.control) < 64:
                 outlet.control.append(wire.pack(REPORT, 0, self.epoch, self.log.stamp(now), body))
@@ -461,9 +452,7 @@ class Engine:
 
     def _forget(self) -> None:
         """Room for one more epoch: an ended one goes first; a live one costs a Resync."""
-        victim = max(
-            self.peers.values(), key=lambda peer: (peer.is_over, peer.is_told, peer.silent)
-        )
+        victim = max(self.peers.values(), key=lambda peer: (peer.is_over, peer.is_told, peer.silent))
         if not victim.is_over:
             victim.tell("forgotten")
         for table in (self.peers, self._live, self._asking):

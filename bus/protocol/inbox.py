@@ -58,11 +58,7 @@ class Losses:
         elif isinstance(loss, Resync):
             known = self.told.get((Resync, loss.epoch))
             if isinstance(known, Resync):
-                after = (
-                    None
-                    if known.after is None or loss.after is None
-                    else min(known.after, loss.after)
-                )
+                after = None if known.after is None or loss.after is None else min(known.after, loss.after)
                 loss = Resync(known.node, known.epoch, after, known.reason)
             self.told[Resync, loss.epoch] = loss
 
@@ -83,9 +79,7 @@ class Losses:
         return bool(self.dropped or self.told)
 
 
-def _join(
-    old: tuple[tuple[int, int], ...], new: tuple[tuple[int, int], ...]
-) -> tuple[tuple[int, int], ...]:
+def _join(old: tuple[tuple[int, int], ...], new: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
     """Ascending ranges of both, neighbours joined."""
     joined: list[tuple[int, int]] = []
     for first, last in sorted((*old, *new)):
@@ -188,9 +182,7 @@ class Inbox(Generic[E]):
                 self._items.popleft()
                 continue
             waiting = len(head.events) - head.start
-            excess = max(
-                self.count - self._capacity, -(-(self.bytes - self._max_bytes) // head.each)
-            )
+            excess = max(self.count - self._capacity, -(-(self.bytes - self._max_bytes) // head.each))
             gone = min(waiting, excess)
             head.start += gone
             self.count -= gone

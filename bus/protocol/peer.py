@@ -285,9 +285,7 @@ class Peer:
     def _refute(self) -> None:
         """The newest word of the sender: no number above its `last` can be true (rule 8)."""
         self.target = min(self.target, self.last)
-        false = [
-            first for first in self._ahead if first + self._held[first][0].count - 1 > self.last
-        ]
+        false = [first for first in self._ahead if first + self._held[first][0].count - 1 > self.last]
         if false:
             self.implausible += sum(self._held[first][0].count for first in false)
             self._release(false)

@@ -69,9 +69,7 @@ def test_processes_that_start_together_all_find_each_other(nodes: ExitStack) -> 
         node.hears(*(other for other in group if other is not node))
 
 
-def test_newcomer_finds_the_others_after_the_first_was_killed(
-    nodes: ExitStack, sockets: Path
-) -> None:
+def test_newcomer_finds_the_others_after_the_first_was_killed(nodes: ExitStack, sockets: Path) -> None:
     a = nodes.enter_context(Node("a")).up()
     b = nodes.enter_context(Node("b")).up()
     b.hears(a)
@@ -137,9 +135,7 @@ def test_another_user_cannot_use_our_directory(nodes: ExitStack, sockets: Path) 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_processes_of_two_users_do_not_mix(
-    nodes: ExitStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_processes_of_two_users_do_not_mix(nodes: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BUS_RUNTIME_DIR")
     cluster = f"two-users-{os.getpid()}"
     a = nodes.enter_context(Node("a", cluster)).up()

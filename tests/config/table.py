@@ -72,9 +72,7 @@ def number(default: int | None, least: int, most: int = 2**53 - 1) -> Field:
 
 
 def flag(default: bool) -> Field:
-    return Field(
-        default, same(True, False), [("true", "type", ""), (1, "type", ""), (None, "null", "")]
-    )
+    return Field(default, same(True, False), [("true", "type", ""), (1, "type", ""), (None, "null", "")])
 
 
 def text(default: object, *, nullable: bool = False) -> Field:
@@ -197,9 +195,7 @@ def uris(default: str) -> Field:
     )
 
 
-FILE = Field(
-    None, [*same("/etc/tls.pem", "a b.pem"), (None, None)], [("", "empty", ""), (3, "type", "")]
-)
+FILE = Field(None, [*same("/etc/tls.pem", "a b.pem"), (None, None)], [("", "empty", ""), (3, "type", "")])
 TLS = {"tlsCa": FILE, "tlsCert": FILE, "tlsKey": FILE, "tlsHostname": text(None, nullable=True)}
 POOL = {
     "poolMaxConnections": number(10, 1, 8192),
@@ -261,9 +257,7 @@ TABLE: dict[type[Coordinator], dict[str, Field]] = {
         "url": Field(
             "redis://127.0.0.1",
             [
-                *same(
-                    "redis://h", "rediss://u:p%40@h:1/2?protocol=3", "unix:///tmp/redis.sock?db=1"
-                ),
+                *same("redis://h", "rediss://u:p%40@h:1/2?protocol=3", "unix:///tmp/redis.sock?db=1"),
                 *same("valkey://[::1]:6379", "valkeys://h"),
                 (" redis://h ", "redis://h"),
             ],

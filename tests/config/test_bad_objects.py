@@ -89,6 +89,19 @@ BAD: list[Bad] = [
         [("maxRetryWait", "format")],
         "from 1 to 1024 ms",
     ),
+    # A field that is wrong by itself is in no conflict with others, nor they with it.
+    (
+        {"@type": "Nats", "useTls": True, "tlsKey": "k", "tlsCert": ""},
+        [("tlsCert", "empty")],
+        "must not be empty",
+    ),
+    ({"@type": "Nats", "useTls": "on", "tlsCa": "c"}, [("useTls", "type")], "true or false"),
+    ({"@type": "Redis", "url": "rediss//h", "tlsCa": "c"}, [("url", "format")], "scheme"),
+    (
+        kafka(securityProtocol="SASL_SSI", authSecret=VALUE, authUsername="u"),
+        [("securityProtocol", "format")],
+        "did you mean SASL_SSL?",
+    ),
     # ... credentials.
     (
         {"@type": "Nats", "authSecret": VALUE, "credentials": TEXT},
@@ -156,9 +169,7 @@ BAD: list[Bad] = [
 
 
 @pytest.mark.parametrize(("source", "expected", "words"), BAD)
-def test_bad_object_is_told_completely(
-    source: object, expected: list[tuple[str, str]], words: str
-) -> None:
+def test_bad_object_is_told_completely(source: object, expected: list[tuple[str, str]], words: str) -> None:
     assert codes(source) == expected
     text = "\n".join(one.message for one in problems(source))
     assert words in text
@@ -213,6 +224,11 @@ def test_problem_is_data() -> None:
     [one] = problems({"@type": "Redis", "poolMaxConnections": 9000})
     assert (one.path, one.code, one.found, one.hint) == ("poolMaxConnections", "max", "9000", "")
     assert one.allowed == "a whole number from 1 to 8192"
+
+
+def test_conflict_names_the_other_fields() -> None:
+    [one] = problems({"@type": "RedisCluster", "minRetryWait": 9, "maxRetryWait": 8})
+    assert (one.path, one.others) == ("minRetryWait", ("maxRetryWait",))
 
 
 def test_constructor_checks_nothing_and_decode_does() -> None:

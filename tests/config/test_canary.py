@@ -207,6 +207,15 @@ def _error_of(call: Callable[[], object]) -> ConfigError:
     raise AssertionError("it should have been refused")
 
 
+def test_no_error_shows_a_secret_that_is_a_number() -> None:
+    for tag in ("authSecret", "credentials"):
+        kind = "Value" if tag == "authSecret" else "Text"
+        error = _error_of(lambda: decode({"@type": "Nats", tag: {"@type": kind, "secret": 471100}}))  # noqa: B023  # called at once
+        assert "471100" not in str(error) + repr(error.problems)
+        error = _error_of(lambda: decode({"@type": "Nats", tag: 471100}))  # noqa: B023  # called at once
+        assert "471100" not in str(error) + repr(error.problems)
+
+
 @pytest.mark.parametrize("ending", [".toml", ".json", ".yaml"])
 def test_no_error_about_a_file_shows_the_secret(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"bus{ending}"
@@ -226,14 +235,8 @@ def test_no_error_about_a_file_shows_the_secret(tmp_path: Path, ending: str) -> 
 def test_every_secret_field_of_every_variant_is_covered() -> None:
     """A new variant with a secret must come into HOLDERS."""
     for variant in VARIANTS:
-        held = "".join(
-            json.dumps(encode(one, reveal=True)) for one in HOLDERS if type(one) is variant
-        )
+        held = "".join(json.dumps(encode(one, reveal=True)) for one in HOLDERS if type(one) is variant)
         for field in msgspec.structs.fields(variant):
-            if (
-                "Secret" in str(field.type)
-                or "Uri" in str(field.type)
-                or "Json5" in str(field.type)
-            ):
+            if "Secret" in str(field.type) or "Uri" in str(field.type) or "Json5" in str(field.type):
                 assert f'"{field.encode_name}"' in held
                 assert CANARY in held

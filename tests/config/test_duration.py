@@ -93,15 +93,11 @@ def test_every_length_survives_its_text_form(ms: int) -> None:
 
 
 @given(
-    st.lists(
-        st.tuples(st.integers(0, 9_999), st.sampled_from(sorted(UNITS))), min_size=1, max_size=6
-    ),
+    st.lists(st.tuples(st.integers(0, 9_999), st.sampled_from(sorted(UNITS))), min_size=1, max_size=6),
     st.sampled_from(["", " ", "  "]),
     st.booleans(),
 )
-def test_parts_in_any_order_and_spacing_add_up(
-    parts: list[tuple[int, str]], blank: str, upper: bool
-) -> None:
+def test_parts_in_any_order_and_spacing_add_up(parts: list[tuple[int, str]], blank: str, upper: bool) -> None:
     text = blank.join(f"{count}{blank}{unit}" for count, unit in parts)
     total = sum(count * UNITS[unit] for count, unit in parts)
     if total == 0:

@@ -87,9 +87,7 @@ plain = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_
 hidden = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(
     lambda text: bool(text.strip()) and text != "****"
 )
-elsewhere = st.one_of(
-    st.just(NoSecret()), st.builds(EnvironmentVariable, name), st.builds(File, plain)
-)
+elsewhere = st.one_of(st.just(NoSecret()), st.builds(EnvironmentVariable, name), st.builds(File, plain))
 key = st.one_of(elsewhere, st.builds(Value, hidden))
 maybe = st.none
 login = name.map(lambda user: f"{user}:pw%40{user}@")
@@ -109,9 +107,7 @@ configs: st.SearchStrategy[Coordinator] = st.one_of(
     st.just(Disabled()),
     st.just(Default()),
     st.just(Memory()),
-    st.builds(
-        Kafka, brokers=hosts, group_id=plain, timeout_message=duration, timeout_session=duration
-    ),
+    st.builds(Kafka, brokers=hosts, group_id=plain, timeout_message=duration, timeout_session=duration),
     st.builds(
         Kafka,
         brokers=hosts,
@@ -146,9 +142,7 @@ configs: st.SearchStrategy[Coordinator] = st.one_of(
         **pool,
     ),
     st.builds(RedisSentinel, urls=nodes, service_name=plain, auth_secret=key, **pool),
-    st.builds(
-        Zenoh, config=text_value.map(lambda text: f'{{password:"{text}"}}'), local=st.booleans()
-    ),
+    st.builds(Zenoh, config=text_value.map(lambda text: f'{{password:"{text}"}}'), local=st.booleans()),
 )
 
 

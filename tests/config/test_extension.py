@@ -83,9 +83,7 @@ def refused(source: object) -> list[tuple[str, str]]:
 
 def test_foreign_variant_decodes_from_everything() -> None:
     expected = Pigeon(loft=Uri("pigeon://roof"), birds=3)
-    assert (
-        decode({"@type": "Pigeon", "loft": "pigeon://roof", "birds": 3}, variants=KNOWN) == expected
-    )
+    assert decode({"@type": "Pigeon", "loft": "pigeon://roof", "birds": 3}, variants=KNOWN) == expected
     assert decode("pigeon://roof?birds=3", variants=KNOWN) == expected
     assert decode(expected) is expected
     assert decode("pigeon://roof?seeds=oat,rye", variants=KNOWN) == Pigeon(
@@ -145,9 +143,7 @@ def test_foreign_field_types_are_checked_too() -> None:
         ("names/0", "min"),
     ]
     assert refused({"@type": "Pigeon", "loft": "pigeon://x", "retry": 7}) == [("retry", "type")]
-    assert refused({"@type": "Pigeon", "loft": "pigeon://x", "seeds": ["a", "b", "c"]}) == [
-        ("seeds", "max")
-    ]
+    assert refused({"@type": "Pigeon", "loft": "pigeon://x", "seeds": ["a", "b", "c"]}) == [("seeds", "max")]
 
 
 def test_foreign_rules_between_fields_are_asked() -> None:

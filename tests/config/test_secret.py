@@ -79,9 +79,7 @@ def test_missing_and_empty_variables_are_told_apart(monkeypatch: pytest.MonkeyPa
         (b"x" * 65_536, "x" * 65_536),
     ],
 )
-def test_exactly_one_newline_at_the_end_of_a_file_goes(
-    path: Path, content: bytes, secret: str
-) -> None:
+def test_exactly_one_newline_at_the_end_of_a_file_goes(path: Path, content: bytes, secret: str) -> None:
     path.write_bytes(content)
     path.chmod(0o600)
     assert File(f" {path} ").resolve() == secret
@@ -113,9 +111,7 @@ def test_bad_file_is_refused_with_path_and_reason(path: Path, content: bytes, re
 def test_missing_file_and_directory_are_refused(path: Path) -> None:
     assert "No such file" in refusal(File(str(path)))
     path.mkdir()
-    assert "not a regular file" in refusal(File(str(path))) or "directory" in refusal(
-        File(str(path))
-    )
+    assert "not a regular file" in refusal(File(str(path))) or "directory" in refusal(File(str(path)))
 
 
 def test_pipe_is_refused_and_not_waited_for(path: Path) -> None:

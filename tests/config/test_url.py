@@ -25,8 +25,7 @@ from tests.config.problems import codes, problems
 
 CONNECT = '{mode:"client",connect:{endpoints:["tcp/a:7447", "tcp/[::1]:1"]}}'
 LOGIN = (
-    '{mode:"peer",connect:{endpoints:["tcp/a:7447"]},'
-    'transport:{auth:{usrpwd:{user:"u",password:"p\\"w"}}}}'
+    '{mode:"peer",connect:{endpoints:["tcp/a:7447"]},transport:{auth:{usrpwd:{user:"u",password:"p\\"w"}}}}'
 )
 
 GOOD: list[tuple[str, Coordinator]] = [

@@ -48,9 +48,7 @@ def test_field_has_its_default(variant: type[Coordinator], name: str) -> None:
     [(variant, name, *pair) for variant, name in ROWS for pair in TABLE[variant][name].good],
     ids=described,
 )
-def test_good_value_is_taken(
-    variant: type[Coordinator], name: str, given: object, encoded: object
-) -> None:
+def test_good_value_is_taken(variant: type[Coordinator], name: str, given: object, encoded: object) -> None:
     made = decode(an_object(variant, name, given))
     assert encode(made, reveal=True)[name] == encoded
 
@@ -83,9 +81,7 @@ def test_field_descriptions_are_there_for_the_schema() -> None:
         properties = msgspec.inspect.type_info(variant)
         assert isinstance(properties, msgspec.inspect.StructType)
         for field in properties.fields:
-            assert "description=" in repr(field.type) or "description'" in repr(field.type), (
-                field.name
-            )
+            assert "description=" in repr(field.type) or "description'" in repr(field.type), field.name
 
 
 def test_a_variant_that_is_not_known_lists_those_that_are() -> None:

@@ -40,9 +40,7 @@ def test_wrong_usage_is_explained(
     assert text in usage_error(["demo", *arguments], capsys)
 
 
-@pytest.mark.parametrize(
-    "url", ["nats://user:hunter2@h", "user:hunter2@h", "zenoh://u:hunter2@h:x"]
-)
+@pytest.mark.parametrize("url", ["nats://user:hunter2@h", "user:hunter2@h", "zenoh://u:hunter2@h:x"])
 def test_a_password_in_a_url_is_never_shown(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "hunter2" not in usage_error(["demo", "--url", url], capsys)
 

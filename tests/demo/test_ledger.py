@@ -201,6 +201,13 @@ def test_a_journal_that_is_not_what_was_published_does_not_balance(journal: Jour
     assert not balance("memory", lives, {A: journal}).balanced
 
 
+def test_a_journal_with_holes_never_balances_also_when_the_count_is_right() -> None:
+    lives = [life("a", A), life("b", B, account(A, upto=5))]
+    ledger = balance("memory", lives, {A: Journal(9, 5)})
+    assert [pair.unexplained for pair in ledger.pairs] == [0, 0]
+    assert (ledger.broken, ledger.balanced) == (("a",), False)
+
+
 @pytest.mark.parametrize("journal", [Journal(2, 2), Journal(5, 4), Journal(0, 0)])
 def test_a_broken_journal_shows_at_a_killed_receiver_too(journal: Journal) -> None:
     lives = [life("a", A), life("b", B, account(A, upto=4), died=5.0)]

@@ -15,10 +15,13 @@ from typing import Any
 
 import pytest
 
+from bus import Bus
 from bus.cli import main
-from bus.demo import host, member
+from bus.demo import host
 from bus.demo.cache import Cache
 from bus.demo.database import Database
+from bus.demo.member import RowChanged
+from bus.demo.receipts import Receipts
 
 ROOT = Path(__file__).parent.parent.parent
 RAN = subprocess.CompletedProcess[str]
@@ -114,41 +117,38 @@ def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("corruption", "sign"),
+    "corruption",
     [
-        ("DELETE FROM journal WHERE sequence = 20", -1),
-        ("UPDATE journal SET sequence = sequence + 100000 WHERE sequence = 20", 1),
+        "DELETE FROM journal WHERE sequence = 20",
+        "UPDATE journal SET sequence = 100000 WHERE sequence = 20",
     ],
 )
 def test_a_corrupted_journal_shows_as_unbalanced(
-    corruption: str, sign: int,
-    write: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    corruption: str, write: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
     def corrupting(database: Database, epoch: int, sequence: int, key: int) -> int:
         version: int = write(database, epoch, sequence, key)
-        if sequence == 30:
+        if sequence == 25:
             database._sql.execute(corruption)  # pyright: ignore[reportPrivateUsage]  # sabotage
         return version
 
     monkeypatch.setattr(Database, "write", corrupting)
     assert main(SHORT) == 1
-    ledger = last_line(capsys)
-    assert not ledger["balanced"]
-    assert any(pair["unexplained"] * sign > 0 for pair in ledger["pairs"])
+    assert not last_line(capsys)["balanced"]
 
 
 def test_an_event_that_is_not_taken_shows_as_unbalanced(
     write: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    take = member.Receipts.account
+    take = Receipts.account
 
-    def forgetful(receipts: member.Receipts, epoch: int) -> Any:
+    def forgetful(receipts: Receipts, epoch: int) -> Any:
         account = take(receipts, epoch)
         if account.position == 9:
             account.position = 10
         return account
 
-    monkeypatch.setattr(member.Receipts, "account", forgetful)
+    monkeypatch.setattr(Receipts, "account", forgetful)
     assert main(SHORT) == 1
     assert not last_line(capsys)["balanced"]
 
@@ -168,13 +168,13 @@ def test_a_cache_that_is_not_invalidated_shows_as_stale(
 def test_a_publish_that_gets_another_number_than_the_journal_ends_the_run(
     write: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    publish = member.Bus.publish
+    publish = Bus.publish
 
-    def twice(bus: member.Bus, event: member.RowChanged) -> int:
+    def twice(bus: Bus, event: RowChanged) -> int:
         publish(bus, event)
         return publish(bus, event)
 
-    monkeypatch.setattr(member.Bus, "publish", twice)
+    monkeypatch.setattr(Bus, "publish", twice)
     assert main(SHORT) == 1
     told = capsys.readouterr()
     assert told.out == ""

@@ -1,0 +1,176 @@
+"""A whole bus over Zenoh: on every event loop, through a router, over TCP between peers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import anyio
+import pytest
+
+from bus import Bus, ConfigError, Event
+from tests.backends.zenoh_node import Node
+
+
+class Said(Event, frozen=True, tag="test.zenoh.said"):
+    number: int
+
+
+@pytest.fixture
+def nodes() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def cluster() -> str:
+    return f"test-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def router(port: int) -> Node:
+    config = (
+        f'{{mode: "router", listen: {{endpoints: ["tcp/127.0.0.1:{port}"]}},'
+        " scouting: {multicast: {enabled: false}}}"
+    )
+    return Node("router", config=config, router=True)
+
+
+async def numbers(bus: Bus, count: int) -> list[int]:
+    async with bus.subscribe(Said) as inbox:
+        heard: list[int] = []
+        async for item in inbox:
+            assert isinstance(item, Said)
+            heard.append(item.number)
+            if len(heard) == count:
+                break
+        return heard
+
+
+async def talk(first: object, second: object) -> None:
+    """Two buses of a cluster: events go both ways."""
+    name = cluster()
+    with anyio.fail_after(15):
+        async with (
+            Bus.open(first, cluster=name, node="a") as a,
+            Bus.open(second, cluster=name, node="b") as b,
+        ):
+            heard: dict[str, list[int]] = {}
+
+            async def listen(bus: Bus, key: str) -> None:
+                heard[key] = await numbers(bus, 200)
+
+            await a.ready(10, peers=1)
+            await b.ready(10, peers=1)
+            async with anyio.create_task_group() as group:
+                group.start_soon(listen, a, "a")
+                group.start_soon(listen, b, "b")
+                await anyio.wait_all_tasks_blocked()
+                for number in range(200):
+                    a.publish(Said(number))
+                    b.publish(Said(-number))
+            assert heard == {"a": [-n for n in range(200)], "b": list(range(200))}
+
+
+@pytest.mark.loops
+async def test_two_buses_without_a_host_hear_each_other() -> None:
+    await talk("zenoh://", "zenoh://")
+
+
+def test_two_buses_without_a_host_hear_each_other_on_trio() -> None:
+    anyio.run(talk, "zenoh://", "zenoh://", backend="trio")
+
+
+async def test_bus_on_trio_and_bus_on_asyncio_are_of_one_cluster() -> None:
+    name = cluster()
+
+    async def other() -> None:
+        async with Bus.open("zenoh://", cluster=name, node="trio") as bus:
+            await bus.ready(10, peers=1)
+            bus.publish(Said(1))
+            assert await numbers(bus, 1) == [2]
+
+    thread = asyncio.create_task(asyncio.to_thread(lambda: anyio.run(other, backend="trio")))
+    async with Bus.open("zenoh://", cluster=name, node="asyncio") as bus:
+        async with bus.subscribe(Said) as inbox:
+            await bus.ready(10, peers=1)
+            assert await anext(aiter(inbox)) == Said(1)
+        async with asyncio.timeout(10):
+            while not thread.done():
+                bus.publish(Said(2))
+                await asyncio.sleep(0.05)
+        await thread
+
+
+async def test_one_peer_listens_and_the_other_connects() -> None:
+    port = free_port()
+    listening = {
+        "@type": "Zenoh",
+        "config": f'{{mode: "peer", listen: {{endpoints: ["tcp/127.0.0.1:{port}"]}}}}',
+    }
+    await talk(listening, f"zenoh://127.0.0.1:{port}")
+
+
+async def test_node_that_is_a_router_itself_serves_a_client() -> None:
+    port = free_port()
+    routing = {
+        "@type": "Zenoh",
+        "config": f'{{mode: "router", listen: {{endpoints: ["tcp/127.0.0.1:{port}"]}}}}',
+    }
+    await talk(routing, f"zenoh://127.0.0.1:{port}?mode=client")
+
+
+async def test_two_clients_hear_each_other_through_a_router(nodes: ExitStack) -> None:
+    port = free_port()
+    nodes.enter_context(router(port)).up()
+    url = f"zenoh://127.0.0.1:{port}?mode=client"
+    await talk(url, url)
+
+
+def holds(bus: Bus, state: str) -> Callable[[], bool]:
+    return lambda: bus.status().links[0].state == state
+
+
+async def test_clients_come_back_soon_after_their_router_was_killed(nodes: ExitStack) -> None:
+    port = free_port()
+    first = nodes.enter_context(router(port)).up()
+    url = f"zenoh://127.0.0.1:{port}?mode=client"
+    name = cluster()
+    async with (
+        Bus.open(url, cluster=name, node="a") as a,
+        Bus.open(url, cluster=name, node="b") as b,
+        b.subscribe(Said) as inbox,
+    ):
+        await a.ready(10, peers=1)
+        await b.ready(10, peers=1)
+        first.kill()
+        async with asyncio.timeout(3):
+            while holds(a, "READY")() or holds(b, "READY")():
+                await asyncio.sleep(0.01)
+        seq = a.publish(Said(7))
+        nodes.enter_context(router(port)).up()
+        started = time.monotonic()
+        async with asyncio.timeout(8):
+            assert await anext(aiter(inbox)) == Said(7)
+        assert time.monotonic() - started < 6
+        assert (await a.confirm(seq, 8)).heard == {"b"}
+
+
+async def test_wrong_text_is_told_by_open_and_a_wrong_directory_by_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(ConfigError, match="unknown field `conect`"):
+        Bus.open({"@type": "Zenoh", "config": "{conect: {}}"})
+    monkeypatch.setenv("BUS_RUNTIME_DIR", "/dev/null/run")
+    async with Bus.open("zenoh://", cluster=cluster()) as bus:
+        with pytest.raises(ConfigError, match="BUS_RUNTIME_DIR"):
+            await bus.ready(5)
