@@ -9,7 +9,7 @@ frame with an unknown or broken event is taken apart event by event.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 import msgspec
 
@@ -84,7 +84,8 @@ class EventTypes:
             texts = [cls for tag, cls in self._by_tag.items() if isinstance(tag, str)]
             numbers = [cls for tag, cls in self._by_tag.items() if isinstance(tag, int)]
             chosen = texts if len(texts) > len(numbers) - 2 else numbers
-            self._fast = msgspec.msgpack.Decoder(list[tuple(chosen)])  # type: ignore[misc]  # built at run time
+            # Made at run time, so it cannot be written as `A | B`.
+            self._fast = msgspec.msgpack.Decoder(list[Union[tuple(chosen)]])  # type: ignore[misc]  # noqa: UP007
 
     def decode(self, body: memoryview) -> list[Event] | None:
         """All events of one frame by one C call; None when it has to be taken apart."""

@@ -92,9 +92,7 @@ class Crew:
         roles = ("both",) if backend == "memory" else ("subscriber", "publisher")
         self._processes: list[Process] = []
         for role in roles:
-            post = Post(
-                backend=backend, is_ours=is_ours, role=role, loop=loop, directory=directory
-            )
+            post = Post(backend=backend, is_ours=is_ours, role=role, loop=loop, directory=directory)
             self._processes.append(Process(post))
         self._subscriber, self._publisher = self._processes[0], self._processes[-1]
 

@@ -23,7 +23,7 @@ Delivery = Literal["batch", "callback", "delay"]
 """How a subscriber takes events; "delay" is batch with a clock reading for each."""
 
 
-class CacheInvalidated(Event, tag="cache.invalidated"):
+class CacheInvalidated(Event, frozen=True, tag="cache.invalidated"):
     """About 127 bytes encoded. `account` is its number, or in paced runs when it was due (ns)."""
 
     account: int
@@ -32,7 +32,7 @@ class CacheInvalidated(Event, tag="cache.invalidated"):
 
 
 KIND = "email"
-KEYS = ("mailbox/inbox/3f9a0c77e1b2", "thread/00000000000000482913", "quota/2026-11/account/usage")
+KEYS = ("mailbox/inbox/3f9a0c77e1b2", "thread/00000000000000482913", "quota/2026-11/account/usage/postmaster")
 
 
 class UntoldLoss(Exception):
@@ -97,8 +97,6 @@ class Subscriber(Protocol):
 class Ends:
     """The ends of a side that one process holds."""
 
-    def __init__(
-        self, publisher: Publisher | None = None, subscriber: Subscriber | None = None
-    ) -> None:
+    def __init__(self, publisher: Publisher | None = None, subscriber: Subscriber | None = None) -> None:
         self.publisher = publisher
         self.subscriber = subscriber

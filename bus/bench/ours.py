@@ -11,7 +11,7 @@ from bus import Bus
 from bus.bench.load import BURST, KEYS, KIND, CacheInvalidated, Ends
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncGenerator, Coroutine
 
     from bus import Loss, Subscription
     from bus.bench.load import Delivery, Tally
@@ -116,7 +116,7 @@ async def _delays(inbox: Subscription[CacheInvalidated], tally: Tally) -> None:
 
 
 @asynccontextmanager
-async def open_memory() -> AsyncIterator[Ends]:
+async def open_memory() -> AsyncGenerator[Ends]:
     """Two buses of one process: the events go through the log, a frame, and the decoder."""
     async with AsyncExitStack() as stack:
         buses = [
@@ -131,14 +131,10 @@ async def open_memory() -> AsyncIterator[Ends]:
 
 
 @asynccontextmanager
-async def open_zenoh(role: str) -> AsyncIterator[Ends]:
+async def open_zenoh(role: str) -> AsyncGenerator[Ends]:
     """One bus of this process; the other one is found through the directory of this user's sockets."""
-    async with Bus.open(
-        "zenoh://", node=role, cluster="bench", events=(CacheInvalidated,)
-    ) as bus:
+    async with Bus.open("zenoh://", node=role, cluster="bench", events=(CacheInvalidated,)) as bus:
         await bus.ready(READY, peers=1)
         yield (
-            Ends(publisher=BusPublisher(bus))
-            if role == "publisher"
-            else Ends(subscriber=BusSubscriber(bus))
+            Ends(publisher=BusPublisher(bus)) if role == "publisher" else Ends(subscriber=BusSubscriber(bus))
         )

@@ -57,9 +57,7 @@ async def paced(publish: Callable[[CacheInvalidated], object], count: int, per_s
     return checksum
 
 
-async def _by_kernel(
-    fire: Callable[[int], None], first: int, step: int, over: asyncio.Event
-) -> None:
+async def _by_kernel(fire: Callable[[int], None], first: int, step: int, over: asyncio.Event) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     timer = libc.timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
     spec = _Spec(*divmod(step, SECOND), *divmod(first, SECOND))

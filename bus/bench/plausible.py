@@ -61,9 +61,7 @@ def _timed(one: Repetition, cores: int, seconds: float) -> list[str]:
     if one.seconds < seconds / 2:
         found.append(f"took {one.seconds:.3f} s; at least {seconds:g} s were planned")
     if one.wall > 0 and one.cpu / one.wall > cores * TOLERANCE:
-        found.append(
-            f"{one.cpu:.3f} s of CPU in {one.wall:.3f} s on {cores} cores: a clock is wrong"
-        )
+        found.append(f"{one.cpu:.3f} s of CPU in {one.wall:.3f} s on {cores} cores: a clock is wrong")
     if one.p50_us is not None and one.p99_us is not None and not 0 < one.p50_us <= one.p99_us:
         found.append(f"delays of {one.p50_us:g} us (p50) and {one.p99_us:g} us (p99)")
     return found

@@ -142,6 +142,4 @@ class _Row:
             tells_loss=crew is self._ours, per_second=self._case.per_second,
         )  # fmt: skip
         if found:
-            raise HarnessError(
-                f"{self._case.scenario} of {crew.name} cannot be true: {'; '.join(found)}"
-            )
+            raise HarnessError(f"{self._case.scenario} of {crew.name} cannot be true: {'; '.join(found)}")

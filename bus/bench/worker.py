@@ -96,9 +96,7 @@ class Worker:
         else:
             await self._ends.publisher.bulk(order.count)
             checksum = order.count * (order.count - 1) // 2
-        return Answer(
-            count=order.count, checksum=checksum, began=began, ended=time.perf_counter()
-        )
+        return Answer(count=order.count, checksum=checksum, began=began, ended=time.perf_counter())
 
     async def _collect(self) -> Answer:
         assert self._ends.subscriber is not None

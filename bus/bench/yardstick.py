@@ -63,9 +63,7 @@ def _send(port: int, events: int) -> None:
     with socket.create_connection(("127.0.0.1", port), TIMEOUT) as stream:
         while stream.recv(1) == GO:
             for first in range(0, events, BURST):
-                frame = encode(
-                    [CacheInvalidated(n, KIND, KEYS) for n in range(first, first + BURST)]
-                )
+                frame = encode([CacheInvalidated(n, KIND, KEYS) for n in range(first, first + BURST)])
                 stream.sendall(len(frame).to_bytes(SIZE, "little") + frame)
 
 

@@ -176,7 +176,7 @@ class Check:
         """The value of one field or item; BAD after a noted problem, UNKNOWN for a foreign type."""
         form = peel(info)
         if source is None:
-            if form.nullable:
+            if form.nullable or isinstance(form.type, mi.AnyType):
                 return None
             return self.add(path, "null", allowed=allowed(info), hint="or leave it out")
         match form.type:
@@ -220,7 +220,9 @@ class Check:
             members = cast("Mapping[object, object]", source)
             off = [value for value in members.values() if value is not True]
             if off:
-                return self.add(path, "type", found=f"a set with {found(off[0])}", allowed=allowed(info))
+                return self.add(
+                    path, "type", found=f"a set with {found(off[0], secret=True)}", allowed=allowed(info)
+                )
             given: list[object] = list(members)
         elif isinstance(source, (list, tuple)):
             given = list(cast("Sequence[object]", source))

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import ClassVar, Literal, NamedTuple
 
 import anyio
+import anyio.lowlevel
 
 from bus import registry
 from bus.backend import Context, Fault, Features, LinkError
@@ -72,7 +73,7 @@ async def floods(link: FakeLink) -> None:
     while True:
         for _ in range(100):
             link.context.deliver(b"garbage")
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
 
 
 def raises(error: BaseException) -> Step:

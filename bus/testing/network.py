@@ -28,8 +28,9 @@ from bus.protocol.inbox import Inbox
 from bus.protocol.lifecycle import Lifecycle, ProofKind
 from bus.protocol.limits import Limits
 from bus.protocol.outlet import Sizes
-from bus.testing.oracle import Oracle, Received, Violation
+from bus.testing.oracle import Oracle
 from bus.testing.simnode import SimNode
+from bus.testing.truth import Received, Violation
 
 __all__ = ["Core", "Received", "SimNetwork", "SimNode", "Violation"]
 
@@ -96,7 +97,7 @@ class SimNetwork:
         for name in ascii_lowercase[:nodes] if isinstance(nodes, int) else nodes:
             self.add(name)
 
-    # -- nodes and time -----------------------------------------------------------------------------
+    # -- nodes and time ----------------------------------------------------------------------------
 
     def add(self, name: str, alias: str | None = None) -> SimNode:
         """Start one more node. `alias`: the node name that it uses, for a twin of another one."""
@@ -144,7 +145,7 @@ class SimNetwork:
         """Do several nodes use this name (`add` with `alias`)?"""
         return sum(node.alias == name for node in self.nodes.values()) > 1
 
-    # -- faults -------------------------------------------------------------------------------------
+    # -- faults ------------------------------------------------------------------------------------
 
     def cut(self, sender: str, receiver: str, link: int | None = None) -> None:
         """From now on nothing gets from `sender` to `receiver` (the other way it does)."""
@@ -202,7 +203,7 @@ class SimNetwork:
     def _indices(self, link: int | None) -> Sequence[int]:
         return range(len(self.links)) if link is None else (link,)
 
-    # -- what happened, for the oracle --------------------------------------------------------------
+    # -- what happened, for the oracle -------------------------------------------------------------
 
     def outage_begins(self, *what: object) -> None:
         """Note that something is away now."""
@@ -243,7 +244,7 @@ class SimNetwork:
         stray = STRAY if self.reorder or self.duplicate else 0.0
         return max(high for _, high in self.links) + stray
 
-    # -- the wire -----------------------------------------------------------------------------------
+    # -- the wire ----------------------------------------------------------------------------------
 
     def transmit(self, sender: SimNode, link: int, frame: bytes) -> None:
         """Carry one frame to all others (and back, where the backend's proof is the echo)."""

@@ -13,9 +13,8 @@ only the seal can tell from true content (counted in `forged_deliveries`).
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,11 +22,10 @@ from bus.protocol.frame import BODY_START, DATA, HEADER_SIZE, HEARTBEAT, Header
 from bus.protocol.log import TOMBSTONE
 from bus.protocol.outlet import MIN_FRAME
 from bus.protocol.peer import DOWN, TOLD
-from bus.signals import Change, Down, Duplicate, Gap, Loss, Overflow, Restarted, Resync, Up
+from bus.signals import Change, Down, Duplicate, Gap, Loss, Restarted, Resync, Up
+from bus.testing.truth import Life, Received, Violation
 
 if TYPE_CHECKING:
-    from bus.protocol.engine import Engine
-    from bus.protocol.inbox import Inbox
     from bus.protocol.peer import Peer
     from bus.testing.network import SimNetwork
     from bus.testing.simnode import SimNode
@@ -36,63 +34,6 @@ if TYPE_CHECKING:
 STEP = 0.6
 
 _raw = msgspec.msgpack.Decoder(list[msgspec.Raw])
-
-
-class Violation(AssertionError):
-    """The bus broke its promise; the text says which, who, whose log and when."""
-
-
-class Received(NamedTuple):
-    """One event as an application gets it."""
-
-    node: str
-    epoch: int
-    seq: int
-    body: object
-
-
-class Life:
-    """One run of one node: the truth about its log, and how it ended."""
-
-    engine: Engine
-    witness: Witness
-
-    def __init__(self, place: str, node: str, epoch: int, born: float) -> None:
-        # The name in the network, and the node name, which two places may share.
-        self.place = place
-        self.node = node
-        self.epoch = epoch
-        self.born = born
-        self.end: str | None = None
-        self.ended_at = 0.0
-        self.events: list[bytes] = []
-        self.bodies: list[object] = []
-        self.times: list[float] = []
-        self.forged: list[tuple[int, int]] = []
-        self.froze_at = 0.0
-        self.thawed_at = 0.0
-        self.frozen_for = 0.0
-
-    @property
-    def last(self) -> int:
-        """How many events it published."""
-        return len(self.events)
-
-    @property
-    def label(self) -> str:
-        """Its name and the beginning of its epoch."""
-        return f"{self.place}/{self.epoch >> 48:04x}"
-
-    def published(self, event: bytes, body: object, now: float) -> None:
-        """One more event."""
-        self.events.append(event)
-        self.bodies.append(body)
-        self.times.append(now)
-
-    def ends(self, how: str, now: float) -> None:
-        """It was killed ("crash") or said goodbye ("close"); what came first counts."""
-        if self.end is None:
-            self.end, self.ended_at = how, now
 
 
 class Stream:
@@ -186,7 +127,7 @@ class Witness:
         self._node = node
         self._life = node.life
 
-    # -- what the engine is given -------------------------------------------------------------------
+    # -- what the engine is given ------------------------------------------------------------------
 
     def arriving(self, frame: bytes) -> None:
         """An undamaged frame is about to be handed to the engine."""
@@ -196,7 +137,7 @@ class Witness:
             if frame[3] == DATA:
                 stream.taken += frame[6] | frame[7] << 8
 
-    # -- what it says -------------------------------------------------------------------------------
+    # -- what it says ------------------------------------------------------------------------------
 
     def events(self, peer: Peer, header: Header, frame: bytes, skip: int) -> None:
         """Events of one frame."""
@@ -255,7 +196,7 @@ class Witness:
             if not self._net.was_away(stream.life.place, self._node.name, 12 + self._unattended(12)):
                 self._fail(stream.life, "Down, but nothing kept it from being heard")
 
-    # -- judgement ----------------------------------------------------------------------------------
+    # -- judgement ---------------------------------------------------------------------------------
 
     def _fail(self, life: Life, what: str) -> None:
         raise Violation(f"{self._net.now:.3f} s: {self._life.label} of {life.label}: {what}")
@@ -355,77 +296,3 @@ class Witness:
         """Seconds that this node was frozen lately: its own clocks did not run then."""
         life = self._life
         return life.frozen_for if self._net.now - life.thawed_at <= within else 0.0
-
-
-class Subscriber:
-    """A reader with a bounded inbox: every event comes, or is counted by an Overflow at its place (rule 11)."""
-
-    def __init__(self, name: str, inbox: Inbox[Received]) -> None:
-        self.inbox = inbox
-        self._name = name
-        self._offered: deque[Received] = deque()
-        self._gaps_told = 0
-        self._gaps_taken = 0
-        self._overflown = 0
-        self._many = False
-        # Epoch -> how far events and Gaps got.
-        self._positions: dict[int, int] = {}
-
-    def offer(self, events: list[Received], size: int) -> None:
-        """The events of one frame."""
-        if not self.inbox.is_closed:
-            self._offered += events
-            self.inbox.offer(events, size)
-
-    def tell(self, loss: Loss) -> None:
-        """One loss."""
-        if not self.inbox.is_closed:
-            self._gaps_told += loss.count if isinstance(loss, Gap) else 0
-            self.inbox.tell(loss)
-
-    def read(self, most: int) -> list[Received | Loss]:
-        """Take up to `most` items, one by one."""
-        items: list[Received | Loss] = []
-        while self.inbox and len(items) < most:
-            items.append(self.inbox.take())
-            self._check(items[-1])
-        return items
-
-    def drain(self) -> list[Received | Loss]:
-        """Take all that waits; then nothing may be missing."""
-        items = self.inbox.take_all()
-        for item in items:
-            self._check(item)
-        if len(self._offered) != self._overflown:
-            raise Violation(f"{self._name}: {len(self._offered)} events vanished, {self._overflown} told")
-        if self._gaps_told != self._gaps_taken and not self._many:
-            raise Violation(f"{self._name}: Gaps over {self._gaps_told}, came over {self._gaps_taken}")
-        return items
-
-    def _check(self, item: Received | Loss) -> None:
-        if isinstance(item, Overflow):
-            self._overflown += item.count
-        elif isinstance(item, Resync):
-            self._many |= item.reason == "many gaps"
-            if item.reason == "implausible" and item.epoch is not None and item.after is not None:
-                self._positions[item.epoch] = item.after
-        elif isinstance(item, Gap):
-            self._gaps_taken += item.count
-            for first, last in item.ranges:
-                self._advance(item.epoch, first, last, item)
-        else:
-            assert isinstance(item, Received)
-            skipped = 0
-            while self._offered and self._offered[0] is not item:
-                self._offered.popleft()
-                skipped += 1
-            if not self._offered or skipped != self._overflown:
-                raise Violation(f"{self._name}: {skipped} events missing before {item}, {self._overflown} told")
-            self._offered.popleft()
-            self._overflown = 0
-            self._advance(item.epoch, item.seq, item.seq, item)
-
-    def _advance(self, epoch: int, first: int, last: int, item: object) -> None:
-        if first <= self._positions.get(epoch, 0):
-            raise Violation(f"{self._name}: {item} after {self._positions[epoch]}")
-        self._positions[epoch] = last

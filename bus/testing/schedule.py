@@ -71,7 +71,7 @@ class Schedule:
         self.steps.sort(key=lambda step: step.at)
         self.length = max([4.0, *(step.at for step in self.steps)]) + 0.5
 
-    # -- the plan -----------------------------------------------------------------------------------
+    # -- the plan ----------------------------------------------------------------------------------
 
     def _step(self, at: float, what: str, act: Callable[[SimNetwork], object]) -> None:
         self.steps.append(Step(at, what, act))
@@ -109,9 +109,7 @@ class Schedule:
                     self._step(end, f"{one} restarts", lambda net: net.node(one).restart())
             case "close":
                 linger = random.choice((0.0, 0.5, 2.0))
-                self._step(
-                    at, f"{one} closes, lingers {linger} s", lambda net: net.node(one).close(linger)
-                )
+                self._step(at, f"{one} closes, lingers {linger} s", lambda net: net.node(one).close(linger))
                 if random.random() < 0.5:
                     self._step(end, f"{one} restarts", lambda net: net.node(one).restart())
             case "freeze":
@@ -121,13 +119,9 @@ class Schedule:
                     f"{one} freezes, {lossy} frames kept",
                     lambda net: net.node(one).freeze(lossy),
                 )
-                self._step(
-                    end, f"{one} thaws, tick first: {first}", lambda net: net.node(one).thaw(first)
-                )
+                self._step(end, f"{one} thaws, tick first: {first}", lambda net: net.node(one).thaw(first))
             case "cut":
-                self._step(
-                    at, f"cut {one} -> {other}, link {link}", lambda net: net.cut(one, other, link)
-                )
+                self._step(at, f"cut {one} -> {other}, link {link}", lambda net: net.cut(one, other, link))
                 self._step(end, f"heal {one} - {other}", lambda net: net.heal(one, other))
             case "part":
                 self._step(at, f"partition {one} | {other}", lambda net: net.partition(one, other))
@@ -145,9 +139,7 @@ class Schedule:
                 )
             case _:
                 lag = random.choice((0.2, 0.7))
-                self._step(
-                    at, f"{one} is slow, {lag} s", lambda net: setattr(net.node(one), "lag", lag)
-                )
+                self._step(at, f"{one} is slow, {lag} s", lambda net: setattr(net.node(one), "lag", lag))
                 self._step(end, f"{one} is fast", lambda net: setattr(net.node(one), "lag", 0.0))
 
     def __str__(self) -> str:
@@ -159,7 +151,7 @@ class Schedule:
         )
         return "\n".join((settings, *(f"{step.at:8.3f} s  {step.what}" for step in self.steps)))
 
-    # -- the run ------------------------------------------------------------------------------------
+    # -- the run -----------------------------------------------------------------------------------
 
     def network(self, core: Core | None = None) -> SimNetwork:
         """The network before anything has happened."""

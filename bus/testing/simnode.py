@@ -16,7 +16,9 @@ from bus.protocol.frame import DATA, HEARTBEAT, REPEAT, REPORT, REQUEST
 from bus.protocol.inbox import DropPolicy
 from bus.protocol.lifecycle import Action, Lifecycle
 from bus.signals import Change, Loss
-from bus.testing.oracle import Life, Received, Subscriber, Violation, Witness
+from bus.testing.oracle import Witness
+from bus.testing.subscriber import Subscriber
+from bus.testing.truth import Life, Received, Violation
 
 if TYPE_CHECKING:
     from bus.protocol.outlet import Outlet
@@ -78,7 +80,7 @@ class SimNode:
         """The epoch of its present or last run."""
         return self.life.epoch
 
-    # -- life ---------------------------------------------------------------------------------------
+    # -- life --------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Run with a new epoch and an empty log."""
@@ -163,7 +165,7 @@ class SimNode:
                 self.connect_soon(index, 0.4)
         self.pump()
 
-    # -- the application ----------------------------------------------------------------------------
+    # -- the application ---------------------------------------------------------------------------
 
     def publish(self, *bodies: object) -> int:
         """Publish in one go; returns the number of the last event."""
@@ -190,11 +192,9 @@ class SimNode:
 
     def events(self, sender: str) -> list[Received]:
         """The events of one node among what was received."""
-        return [
-            item for item in self.received if isinstance(item, Received) and item.node == sender
-        ]
+        return [item for item in self.received if isinstance(item, Received) and item.node == sender]
 
-    # -- links --------------------------------------------------------------------------------------
+    # -- links -------------------------------------------------------------------------------------
 
     def unplug(self, link: int | None = None) -> None:
         """Its own connection to the server breaks and cannot be made again until `plug`."""
@@ -213,9 +213,7 @@ class SimNode:
         if self.is_running:
             link = self.links[index]
             if link.lifecycle is None or link.lifecycle.state == "CONNECTING":
-                self.net.after(
-                    self.net.random.uniform(0, within), lambda: self._connect(index, link)
-                )
+                self.net.after(self.net.random.uniform(0, within), lambda: self._connect(index, link))
 
     def lose(self, index: int) -> None:
         """The connection breaks."""
@@ -264,7 +262,7 @@ class SimNode:
             self.net.after(0.01, lambda: self._connect(index, link))
         outlet.is_ready = lifecycle.state == "READY"
 
-    # -- what the bus does --------------------------------------------------------------------------
+    # -- what the bus does -------------------------------------------------------------------------
 
     def _ticks(self, life: Life) -> None:
         if life is not self.life or not self.is_running:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
@@ -76,13 +77,13 @@ async def test_every_other_node_gets_every_event_in_order() -> None:
         heard: list[list[Note]] = [[], [], []]
         for index, bus in enumerate(made):
             group.start_soon(check, heard[index], bus)
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         group_ready.set()
         for number in range(100):
             for index, bus in enumerate(made):
                 bus.publish(Note(1000 * index + number))
             if number % 10 == 0:
-                await anyio.sleep(0)
+                await anyio.lowlevel.checkpoint()
     for index, items in enumerate(heard):
         for sender in {0, 1, 2} - {index}:
             mine = [item.number for item in items if item.number // 1000 == sender]

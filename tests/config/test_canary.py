@@ -147,6 +147,7 @@ WRONG: list[object] = [
     {"@type": "Nats", "addresses": f"nats://u:{CANARY}@h"},
     {"@type": "Nats", "addresses": [f"http://u:{CANARY}@h", f"u:{CANARY}@h", f"h:{CANARY}"]},
     {"@type": "Nats", "addresses": {f"u:{CANARY}@h": False}},
+    {"@type": "Nats", "addresses": {"secret": CANARY}},
     {"@type": "Kafka", "brokers": [f"u:{CANARY}@h"]},
     {"@type": "Redis", "url": f"http://u:{CANARY}@h"},
     {"@type": "Redis", "url": f"u:{CANARY}@h"},

@@ -212,6 +212,11 @@ def test_rules_never_see_a_value_of_another_type() -> None:
     assert complaints(wait="1s") == ["label", "wait"]
 
 
+def test_any_value_includes_null() -> None:
+    source = {"@type": "Strict", "wait": 1, "label": "x", "thing": None}
+    assert decode(source, variants=[Strict]) == Strict(wait=Duration(1), label="x")
+
+
 def test_value_that_json_cannot_hold_is_not_encoded() -> None:
     with pytest.raises(TypeError, match="a value of type object cannot be encoded"):
         encode(Strict(wait=Duration(1), label="x", thing=object()))
