@@ -287,7 +287,7 @@ class Bus:
     async def room(self) -> None:
         """Wait until less than half of the log is unsent: back-pressure for tight publishing loops."""
         self._check_open("room")
-        await progress.room(self._node, lambda: self._check_open("room"))
+        await progress.room(self._node)
 
     async def flush(self, timeout: float = 10.0) -> None:
         """Wait until everything published so far is confirmed by the server (where none confirms:
@@ -308,7 +308,7 @@ class Bus:
         last = self._node.engine.log.last
         if not 0 < seq <= last:
             raise UsageError(f"seq is {seq}; this node has published 1 to {last}")
-        return await progress.confirm(self._node, seq, timeout, lambda: self._check_open("confirm"))
+        return await progress.confirm(self._node, seq, timeout)
 
     # -- looking -----------------------------------------------------------------------------------
 
@@ -394,7 +394,7 @@ class Bus:
 
 def _mark_forked() -> None:
     for bus in list(_open_buses):
-        bus._forked()
+        bus._forked()  # pyright: ignore[reportPrivateUsage]  # our own class
 
 
 os.register_at_fork(after_in_child=_mark_forked)

@@ -235,6 +235,8 @@ async def isolated(
 
     def give_up() -> None:
         outcome.is_given_up = True
+        if outcome.value and late is not None:  # it returned while we were being cancelled
+            late(outcome.value[0])
         job.cancel()
         if strays is not None:
             strays.append(job)

@@ -6,7 +6,10 @@ import logging
 import random
 from typing import TYPE_CHECKING
 
+import anyio
+
 from bus.door import Door
+from bus.errors import Closed
 from bus.isolation import sleep
 from bus.protocol.engine import MAX_STEP, Engine
 from bus.protocol.lifecycle import Lifecycle
@@ -55,6 +58,7 @@ class Node:
         self.limits = limits
         self.watchers = Watchers()
         self.links: dict[Supervisor, Connection] = {}
+        self.is_closed = False
         # For `publish`: something is to be done beyond appending.
         self.is_alert = True
         self._router = router
@@ -93,37 +97,59 @@ class Node:
         return supervisor
 
     async def remove(self, supervisor: Supervisor, timeout: float) -> None:
-        """End one link for good, within `timeout` seconds."""
-        connection = self.links.pop(supervisor)
-        await supervisor.stop(timeout)
-        connection.door.shut()
-        self.engine.detach(supervisor.outlet)
+        """End one link for good, within `timeout` seconds; nothing to do when somebody else does."""
+        connection = self.links.pop(supervisor, None)
+        if connection is None:
+            return
+        try:
+            await supervisor.stop(timeout)
+        finally:
+            connection.door.shut()
+            self.engine.detach(supervisor.outlet)
 
     async def replace(self, connection: Connection | None, timeout: float) -> None:
         """Move to another link: both carry the log until the new one is proven by every live peer.
 
-        On failure the new one is dropped and nothing has changed. Raises ConfigError, TimeoutError.
+        On failure the new one is dropped and nothing has changed. Raises ConfigError, TimeoutError,
+        Closed.
         """
         before = list(self.links)
         if connection is not None:
             link = self.add(connection)
+            try:
+                await self._until_proven(link, timeout)
+            except BaseException:  # a cancelled caller, too, keeps what was before
+                with anyio.CancelScope(shield=True):
+                    await self.remove(link, self.limits.close / 2)
+                raise
+        with anyio.CancelScope(shield=True):
+            for old in before:
+                await self.remove(old, self.limits.close / 2)
 
-            def is_settled() -> bool:
-                return link.failure is not None or (
+    async def _until_proven(self, link: Supervisor, timeout: float) -> None:
+        """A link is READY, and every live peer lists us on it."""
+
+        def is_settled() -> bool:
+            return (
+                self.is_closed
+                or link.failure is not None
+                or (
                     link.lifecycle.state == "READY"
                     and all(peer.epoch in link.outlet.listed_by for peer in self.live_peers())
                 )
+            )
 
-            settled = await self.watchers.until(self.loop, is_settled, timeout)
-            if link.failure is not None or not settled:
-                status = link.status()
-                await self.remove(link, self.limits.close / 2)
-                raise link.failure or TimeoutError(
-                    f"not changed within {timeout:g} s: the new {status.type} link is {status.state} "
-                    f"({status.error or 'not every peer lists us on it'}); the old one goes on"
-                )
-        for old in before:
-            await self.remove(old, self.limits.close / 2)
+        settled = await self.watchers.until(self.loop, is_settled, timeout)
+        if self.is_closed:
+            raise Closed("the bus was closed while it was being reconfigured")
+        if link.failure is not None:
+            raise link.failure
+        if not settled:
+            status = link.status()
+            raise TimeoutError(
+                f"not changed within {timeout:g} s: the new {status.type} link is {status.state} "
+                f"({status.error or 'not every peer lists us on it'}); the old one goes on"
+            )
 
     def alert(self, event: Event, body: bytes) -> None:
         """An event was appended while a pump slept or somebody wanted echoes."""
@@ -153,8 +179,8 @@ class Node:
     @property
     def state(self) -> LinkState:
         """The best state of the links."""
-        states = [supervisor.lifecycle.state for supervisor in self.links]
-        return min(states, key=RANK.index, default="CLOSED")
+        states: list[LinkState] = [supervisor.lifecycle.state for supervisor in self.links]
+        return min(states, key=RANK.index) if states else "CLOSED"
 
     def live_peers(self) -> list[Peer]:
         """Peers that are heard and did not say goodbye."""
@@ -191,6 +217,8 @@ class Node:
 
     async def close(self, timeout: float) -> None:
         """Flush, say goodbye, end every link; within `timeout` seconds in every state (rule 7)."""
+        self.is_closed = True
+        self.watchers.changed()
         try:
             if any(link.outlet.is_up for link in self.links):
                 last = self.engine.log.last

@@ -1,13 +1,14 @@
 """Waiting for what a node has reached: proven, flushed, confirmed by others.
 
 Each function waits for a condition with a deadline and says exactly what is missing; none of them
-polls faster than the node changes.
+polls faster than the node changes. All raise Closed when the bus is closed meanwhile.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bus.errors import Closed
 from bus.isolation import sleep
 from bus.signals import Confirmed
 
@@ -25,6 +26,14 @@ CONFIRM_ASK = 0.1
 LOOK_AGAIN = 1.0
 
 
+async def _until(node: Node, is_true: Callable[[], bool], timeout: float) -> bool:
+    """Wait at most `timeout` seconds; the last value of `is_true`."""
+    await node.watchers.until(node.loop, lambda: node.is_closed or is_true(), timeout)
+    if node.is_closed:
+        raise Closed("the bus was closed while somebody waited for it")
+    return is_true()
+
+
 async def ready(node: Node, timeout: float, peers: int) -> None:
     """A link is proven, and `peers` nodes hear us and are heard."""
 
@@ -34,7 +43,7 @@ async def ready(node: Node, timeout: float, peers: int) -> None:
     def is_settled() -> bool:
         return _failure(node) is not None or (_is_ready(node) and mutual() >= peers)
 
-    settled = await node.watchers.until(node.loop, is_settled, timeout)
+    settled = await _until(node, is_settled, timeout)
     if (failure := _failure(node)) is not None:
         raise failure
     if not settled:
@@ -55,8 +64,8 @@ def _failure(node: Node) -> ConfigError | None:
     return failures[0] if failures and all(failures) else None
 
 
-async def room(node: Node, check: Callable[[], None]) -> None:
-    """Less than half of the log is unsent; `check` raises when the bus was closed meanwhile."""
+async def room(node: Node) -> None:
+    """Less than half of the log is unsent."""
     limits = node.limits
 
     def has_room() -> bool:
@@ -65,21 +74,20 @@ async def room(node: Node, check: Callable[[], None]) -> None:
     if node.unsent() > BREATHE_BYTES or node.unsent_events() > BREATHE_EVENTS:
         await sleep(node.loop, 0)
     while not has_room():
-        await node.watchers.until(node.loop, has_room, LOOK_AGAIN)
-        check()
+        await _until(node, has_room, LOOK_AGAIN)
 
 
 async def flush(node: Node, timeout: float) -> None:
     """Everything published so far is confirmed by the server, on every link that is up."""
     last = node.engine.log.last
-    if not await node.watchers.until(node.loop, lambda: node.confirmed() >= last, timeout):
+    if not await _until(node, lambda: node.confirmed() >= last, timeout):
         raise TimeoutError(
             f"not flushed within {timeout:g} s: {max(0, last - node.confirmed())} of {last} "
             f"events are unconfirmed; the link is {node.state}"
         )
 
 
-async def confirm(node: Node, seq: int, timeout: float, check: Callable[[], None]) -> Confirmed:
+async def confirm(node: Node, seq: int, timeout: float) -> Confirmed:
     """Which live nodes have event `seq`, by their own reports."""
     asked = node.live_peers()
     deadline = node.loop.now() + timeout
@@ -91,8 +99,7 @@ async def confirm(node: Node, seq: int, timeout: float, check: Callable[[], None
         for peer in waiting:
             node.engine.ask_report(peer.epoch, node.loop.now())
         node.wake()
-        await node.watchers.until(node.loop, lambda: not undecided(), min(left, CONFIRM_ASK))
-        check()
+        await _until(node, lambda: not undecided(), min(left, CONFIRM_ASK))
     heard = frozenset(peer.node for peer in asked if _has(peer, seq))
     return Confirmed(heard, frozenset(peer.node for peer in asked) - heard)
 

@@ -32,9 +32,11 @@ log = logging.getLogger("bus")
 
 CLOSE_LINK = 1.0
 JOIN = 0.5
-STRAY = 0.1
+# The part of the time for stopping that a link gets to close by itself; then it is aborted.
+POLITE = 0.6
 
-_USERINFO = re.compile(r"(?<=//)[^/@\s'\"]+@")
+# Greedy: a password may hold an @ that nobody escaped.
+_USERINFO = re.compile(r"(?<=//)[^/\s'\"]+@")
 
 
 def describe(error: BaseException) -> str:
@@ -125,17 +127,20 @@ class Supervisor:
         self._note_state()
         self._over.set()
         self._go.set()
-        if self._job is not None:
-            if self._link is None:
-                self._job.cancel()
-            if not await self._job.join(timeout):
-                if self._link is not None:
-                    self._link.abort()
-                self._job.cancel()
-                self._strays += [self._job, *self._jobs]
-        for stray in self._strays:
-            stray.cancel()
-            await stray.join(STRAY)
+        if self._job is None:
+            return
+        deadline = self._loop.now() + timeout
+        if self._link is None:
+            self._job.cancel()
+        if not await self._job.join(timeout * POLITE):
+            self._abort(self._link)
+            self._job.cancel()
+            await self._job.join(deadline - self._loop.now())
+        left = [self._job, *self._jobs, *self._strays]
+        for job in left:
+            job.cancel()
+        for job in left:
+            await job.join(max(0.0, deadline - self._loop.now()))
 
     def status(self) -> LinkStatus:
         """The link now."""
@@ -155,10 +160,11 @@ class Supervisor:
 
     async def _run(self) -> None:
         while not self._is_ended:
+            self._strays = [job for job in self._strays if not job.done]
             try:
                 link = await isolated(
                     self._loop, self._backend.connect, self._limits.connect, "connect",
-                    late=lambda link: link.abort(), strays=self._strays,
+                    late=self._abort, strays=self._strays,
                 )  # fmt: skip
             except Exception as error:  # noqa: BLE001  # every failure of a library ends here (T2, T22)
                 self._failed(error)
@@ -187,12 +193,12 @@ class Supervisor:
             await isolated(self._loop, link.close, CLOSE_LINK, "close", strays=self._strays)
         except Exception as error:  # noqa: BLE001  # it is being thrown away: nothing can be done
             log.debug("%s: close: %s", self._kind, describe(error))
-        link.abort()
+        self._abort(link)
         self._link = None
         for job in self._jobs:
             job.cancel()
             await job.join(JOIN)
-        self._strays = [job for job in (*self._strays, *self._jobs) if not job.done]
+        self._strays += self._jobs
         self._jobs = []
 
     async def _read(self, link: Link) -> None:
@@ -234,6 +240,13 @@ class Supervisor:
             self._lost(link, LinkError("the pump was cancelled"))
             raise
 
+    def _abort(self, link: Link | None) -> None:
+        try:
+            if link is not None:
+                link.abort()
+        except Exception as bug:  # noqa: BLE001  # as in `_classify`
+            log.error("%s: abort raised %s", self._kind, describe(bug))
+
     def _lost(self, link: Link, error: Exception) -> None:
         if link is self._link and self._is_held and not self._is_ended:
             self._is_held = False
@@ -261,13 +274,14 @@ class Supervisor:
             return Fault.CONFIG
         if isinstance(error, Hung):
             return Fault.TIMEOUT
-        if isinstance(error, LinkError):
-            return self._backend.classify(error) or Fault.UNREACHABLE
         try:
-            return self._backend.classify(error)
+            fault = self._backend.classify(error)
         except Exception as bug:  # noqa: BLE001  # a foreign backend's mistake must not end the supervisor
             log.error("%s: classify raised %s", self._kind, describe(bug))
-            return None
+            fault = None
+        if isinstance(fault, Fault):
+            return fault
+        return Fault.UNREACHABLE if isinstance(error, LinkError) else None
 
     def _note_state(self) -> None:
         state = self.lifecycle.state

@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scenarios = tuple(run.CASES) if asked.scenario == "all" else (asked.scenario,)
     plan = run.Plan(
         pairs=asked.pairs or (2 if asked.quick else 5),
-        seconds=0.2 if asked.quick else 1.0,
+        seconds=0.1 if asked.quick else 1.0,
         retries=not asked.quick,
         cores=machine.cores(),
     )

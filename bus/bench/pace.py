@@ -23,6 +23,7 @@ SECOND = 1_000_000_000
 # From the order to the first event: whoever listens has come to rest.
 LEAD = SECOND // 20
 
+HAS_TIMERFD = sys.platform == "linux"
 _CLOCK_MONOTONIC = 1
 _TFD_TIMER_ABSTIME = 1
 
@@ -50,7 +51,7 @@ async def paced(publish: Callable[[CacheInvalidated], object], count: int, per_s
         if sent == count:
             over.set()
 
-    if sys.platform == "linux":
+    if HAS_TIMERFD:
         await _by_kernel(fire, first, step, over)
     else:
         await _by_loop(fire, first, step, over)

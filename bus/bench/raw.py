@@ -100,7 +100,7 @@ class ZenohSubscriber:
     """A ring, a thread that empties it, and the loop that decodes."""
 
     # What is dropped nobody tells: when it stays silent for so long, the rest is lost.
-    patience = 2.0
+    patience = 1.0
 
     def __init__(self, subscriber: zenoh.Subscriber[zenoh.handlers.Handler[zenoh.Sample]]) -> None:
         self._handler = subscriber.handler
@@ -194,9 +194,11 @@ async def open_zenoh(role: str, directory: str) -> AsyncGenerator[Ends]:
         else:
             ring = session.declare_subscriber(KEY, zenoh.handlers.RingChannel(RING))
             subscriber = ZenohSubscriber(ring)
-            yield Ends(subscriber=subscriber)
-            ring.undeclare()  # type: ignore[no-untyped-call]  # zenoh's stubs
-            subscriber.join()
+            try:
+                yield Ends(subscriber=subscriber)
+            finally:
+                ring.undeclare()  # type: ignore[no-untyped-call]  # zenoh's stubs
+                subscriber.join()
     finally:
         session.close()  # type: ignore[no-untyped-call]  # zenoh's stubs
 

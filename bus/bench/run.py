@@ -23,6 +23,7 @@ PROBE = 5_000
 WARM = 0.2
 MARGIN = 1.3
 """Planned over wanted length of a repetition: it may turn out faster than the warm-up."""
+DOUBLINGS = 4
 PER_SECOND = 1_000
 
 
@@ -90,13 +91,14 @@ class _Row:
         self._case = case
         self._plan = plan
         self._progress = progress
+        self._counts: dict[Crew, int] = {}
 
     def result(self, backend: str, loop: str) -> Result:
-        counts = {crew: self._warm_up(crew) for crew in (self._ours, self._raw)}
-        pairs = self._pairs(counts)
+        self._counts = {crew: self._warm_up(crew) for crew in (self._ours, self._raw)}
+        pairs = self._pairs()
         if self._plan.retries and not is_steady(ratios(pairs)):
             self._progress("not steady: once more")
-            pairs = self._pairs(counts)
+            pairs = self._pairs()
         found = ratios(pairs)
         return Result(
             scenario=self._case.scenario, backend=backend, loop=loop,
@@ -109,6 +111,15 @@ class _Row:
     def _repeat(self, crew: Crew, count: int) -> Repetition:
         return crew.repetition(count, self._case.delivery, self._case.per_second)
 
+    def _long_enough(self, crew: Crew) -> Repetition:
+        """One that took at least half of what was planned; the warm-up may have met a busy machine."""
+        for _ in range(DOUBLINGS):
+            one = self._repeat(crew, self._counts[crew])
+            if self._case.per_second or one.seconds >= self._plan.seconds / 2:
+                return one
+            self._counts[crew] *= 2
+        return self._repeat(crew, self._counts[crew])
+
     def _warm_up(self, crew: Crew) -> int:
         """How many events a repetition takes; the repetitions that show it are thrown away."""
         case, seconds = self._case, self._plan.seconds
@@ -117,19 +128,19 @@ class _Row:
             self._repeat(crew, count)
             return count
         count = PROBE
-        for length in (WARM, seconds, seconds * MARGIN):
+        for length in (min(WARM, seconds), seconds, seconds * MARGIN):
             one = self._repeat(crew, count)
             if not one.received:
                 raise HarnessError(f"{crew.name}: none of {count} events came")
             count = int(one.received / one.wall * length)
         return count
 
-    def _pairs(self, counts: dict[Crew, int]) -> list[tuple[Repetition, Repetition]]:
+    def _pairs(self) -> list[tuple[Repetition, Repetition]]:
         pairs: list[tuple[Repetition, Repetition]] = []
         for number in range(self._plan.pairs):
             # Who goes first changes: what drifts during a pair then favours both alike.
             first, second = (self._ours, self._raw) if number % 2 == 0 else (self._raw, self._ours)
-            taken = {crew: self._repeat(crew, counts[crew]) for crew in (first, second)}
+            taken = {crew: self._long_enough(crew) for crew in (first, second)}
             pairs.append((taken[self._ours], taken[self._raw]))
             self._progress(f"pair {number + 1}: ratio {ratios(pairs[-1:])[0]:.2f}")
         self._judge(self._ours, [ours for ours, _ in pairs])

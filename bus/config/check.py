@@ -176,9 +176,11 @@ class Check:
         """The value of one field or item; BAD after a noted problem, UNKNOWN for a foreign type."""
         form = peel(info)
         if source is None:
-            if form.nullable or isinstance(form.type, mi.AnyType):
+            if form.nullable:
                 return None
-            return self.add(path, "null", allowed=allowed(info), hint="or leave it out")
+            words = allowed(info)
+            # A type without words is a foreign one: msgspec knows whether it takes null.
+            return self.add(path, "null", allowed=words, hint="or leave it out") if words else UNKNOWN
         match form.type:
             case mi.UnionType(types=parts) if all(isinstance(one, mi.StructType) for one in parts):
                 return self._tagged(cast("list[mi.StructType]", list(parts)), source, path)
@@ -259,6 +261,8 @@ def _own_type(cls: type[object], value: object) -> object:
     """Our scalar types inside a foreign one."""
     if issubclass(cls, (Duration, Redacted)):
         return cls(cast("str", value))
+    if isinstance(value, cls):
+        return value
     raise TypeError(f"a field of type {cls.__name__} cannot be decoded")
 
 

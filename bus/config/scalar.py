@@ -129,7 +129,9 @@ def _allowed(info: mi.Type, extra: Mapping[str, object]) -> str:
             if "max_ms" in extra:
                 return f"{DURATION_ALLOWED}, from {extra['min_ms']} to {extra['max_ms']} ms"
             return DURATION_ALLOWED
-        case (mi.StrType() | mi.CustomType(), _):
+        case mi.StrType(), _:
+            return "text"
+        case mi.CustomType(cls=cls), _ if issubclass(cls, Redacted):
             return "text"
         case (
             mi.VarTupleType(item_type=item, min_length=low) | mi.ListType(item_type=item, min_length=low),

@@ -362,9 +362,9 @@ class Engine:
         """Another epoch of its name was current: a restart, or one of two twins (rules 6, 13)."""
         if is_new:
             # The order that matters: the ends of old logs are told before the new one's first event.
-            for former in self.peers.values():
-                if former.node == peer.node and former is not peer and not former.is_bye:
-                    former.tell("restarted")
+            for other in self.peers.values():
+                if other.node == peer.node and other is not peer and not other.is_bye:
+                    other.tell("restarted")
             former = self.peers.get(old)
             if former is None or former.is_bye:
                 self._sink.change(Up(peer.node, peer.epoch))

@@ -134,7 +134,7 @@ class Peer:
             self._refute()
         if is_bye and not self.is_bye:
             self.is_bye = True
-            self.stuck = 0.0
+            self.stuck, self.tries, self.ask_in = 0.0, 0, 0.0
         if self.is_bye:
             self.target = self.last
         if self.held > self.next:

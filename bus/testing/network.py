@@ -188,17 +188,19 @@ class SimNetwork:
         """Deliver these bytes to one node now; `stamp` is the broker's timestamp in seconds."""
         self.nodes[receiver].arrive(link, self.restarts[link], frame, False, stamp)
 
-    def forge(self, sender: str, receiver: str, first: int, amount: int = 1) -> None:
+    def forge(
+        self, sender: str, receiver: str, first: int, amount: int = 1, stamp: float | None = None
+    ) -> None:
         """Deliver a DATA frame with valid checksum and false content, as if from `sender`'s log.
 
         Without the seal nobody can tell it from a true one when the log gets there; the oracle counts
         that in `forged_deliveries` instead of calling it a violation.
         """
         life = self.nodes[sender].life
-        stamp = self.nodes[sender].engine.log.newest_us
-        frame = wire.pack_events(life.epoch, first, stamp, [b"\xa6forged"] * amount)
+        sent_us = self.nodes[sender].engine.log.newest_us
+        frame = wire.pack_events(life.epoch, first, sent_us, [b"\xa6forged"] * amount)
         life.forged.append((first, first + amount - 1))
-        self.inject(receiver, frame)
+        self.inject(receiver, frame, stamp=stamp)
 
     def _indices(self, link: int | None) -> Sequence[int]:
         return range(len(self.links)) if link is None else (link,)

@@ -44,6 +44,7 @@ class Life:
         self.bodies: list[object] = []
         self.times: list[float] = []
         self.forged: list[tuple[int, int]] = []
+        self.newest_us = 0
         self.froze_at = 0.0
         self.thawed_at = 0.0
         self.frozen_for = 0.0

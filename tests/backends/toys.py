@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 import time
 from pathlib import Path
 from typing import ClassVar
@@ -19,6 +18,7 @@ import msgspec
 from bus.backend import Context, Fault, Features, LinkError
 from bus.config import Coordinator
 
+ASYNCIO_ONLY = Features(proof="echo", asyncio_only=True)
 CHANNELS: dict[str, list[ToyLink]] = {}
 
 
@@ -77,8 +77,10 @@ class Toy:
     Config: ClassVar[type[Coordinator]]
     Link: ClassVar[type[ToyLink]] = ToyLink
 
-    def __init_subclass__(cls) -> None:
-        made = msgspec.defstruct(cls.__name__, (), bases=(Coordinator,), frozen=True, kw_only=True)
+    def __init_subclass__(cls, fields: tuple[tuple[str, type, object], ...] = ()) -> None:
+        made = msgspec.defstruct(
+            cls.__name__, fields, bases=(Coordinator,), frozen=True, kw_only=True
+        )
         assert issubclass(made, Coordinator)
         cls.Config = made
 
@@ -110,6 +112,8 @@ class Drops(Toy):
 
 class Reorders(Toy):
     """One frame in ten comes a little later."""
+
+    features = ASYNCIO_ONLY
 
     class Link(ToyLink):
         def hand_over(self, link: ToyLink, frame: bytes) -> None:
@@ -143,8 +147,8 @@ class LosesTheTail(Toy):
 
         async def send(self, frame: bytes) -> None:
             held, self.last = self.last, frame
-            if held is not None:
-                await super().send(held)
+            if held is not None or not self.is_open:
+                await super().send(held or frame)
 
 
 class SwallowsErrors(Toy):
@@ -178,6 +182,8 @@ class WorkQueue(Toy):
 
 class NeverPositioned(Toy):
     """`connect` returns before the subscription is there."""
+
+    features = ASYNCIO_ONLY
 
     class Link(ToyLink):
         def join(self) -> None:
@@ -239,6 +245,7 @@ class FoldsCase(Toy):
 class KeepsHistory(Toy):
     """A new link reads the topic from its beginning."""
 
+    features = ASYNCIO_ONLY
     HISTORY: ClassVar[dict[str, list[bytes]]] = {}
 
     class Link(ToyLink):
@@ -257,7 +264,10 @@ class IgnoresTheDoor(Toy):
 
     class Link(ToyLink):
         async def send(self, frame: bytes) -> None:
-            await anyio.to_thread.run_sync(lambda: [link.take(frame) for link in self.receivers()])
+            for link in self.receivers():
+                await anyio.to_thread.run_sync(link.take, frame)
+            if not self.is_open:
+                raise LinkError("the toy link is closed")
 
 
 class DeliversItsBuffer(Toy):
@@ -317,6 +327,18 @@ class RefusesLargeFrames(Toy):
                 await super().send(frame)
 
 
+class RunsForEver(Toy):
+    """`run` does not notice that the link was aborted."""
+
+    class Link(ToyLink):
+        async def run(self) -> None:
+            await anyio.sleep_forever()
+
+
+class AcceptsNonsense(Toy, fields=(("port", int, 0),)):
+    """Nobody looks at the values of its configuration."""
+
+
 class DialsInTheConstructor(Toy):
     """Opens a socket before anybody asked."""
 
@@ -351,6 +373,8 @@ class AbortsOnce(Toy):
 class DropsWhatWaits(Toy):
     """`close` throws away what `send` took."""
 
+    features = ASYNCIO_ONLY
+
     class Link(ToyLink):
         def hand_over(self, link: ToyLink, frame: bytes) -> None:
             asyncio.get_running_loop().call_later(0.01, self.leave, link, frame)
@@ -363,6 +387,8 @@ class DropsWhatWaits(Toy):
 class ForgetsATask(Toy):
     """A task of each `connect` runs for ever."""
 
+    features = ASYNCIO_ONLY
+
     TASKS: ClassVar[list[asyncio.Task[None]]] = []
 
     async def connect(self) -> ToyLink:
@@ -373,6 +399,8 @@ class ForgetsATask(Toy):
 
 class IgnoresCancellation(Toy):
     """`send` goes on when it is cancelled."""
+
+    features = ASYNCIO_ONLY
 
     class Link(ToyLink):
         async def send(self, frame: bytes) -> None:
@@ -418,7 +446,7 @@ class NeedsAsyncio(Toy):
 MORE: tuple[type[Toy], ...] = (
     EchoesAsAnother, FoldsCase, KeepsHistory, IgnoresTheDoor, DeliversItsBuffer, NeverConfirms,
     ConfirmsUnasked, ProvesUnasked, ProvesNothing, DreamsOfLargeFrames, RefusesLargeFrames,
-    DialsInTheConstructor, RevivesTheOldClient, AbortsOnce, DropsWhatWaits, ForgetsATask,
+    RunsForEver, AcceptsNonsense, DialsInTheConstructor, RevivesTheOldClient, AbortsOnce, DropsWhatWaits, ForgetsATask,
     IgnoresCancellation, RaisesInClassify, GivesUpOnNetworkErrors, KillsTheOthers, NeedsAsyncio,
 )  # fmt: skip
 
@@ -430,8 +458,3 @@ def install(folder: Path) -> None:
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1.0\n")
     lines = [f"{toy.__name__} = {__name__}:{toy.__name__}" for toy in (Sound, *TWELVE, *MORE)]
     (metadata / "entry_points.txt").write_text("\n".join(["[bus.backends]", *lines, ""]))
-
-
-def threads_of_toys() -> int:
-    """How many threads run; toys leave none."""
-    return threading.active_count()

@@ -5,7 +5,7 @@ Everything is written with anyio, so that one scenario runs on asyncio, uvloop a
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 from typing import Any, TypeVar
@@ -49,7 +49,7 @@ def cluster_name() -> str:
 @asynccontextmanager
 async def buses(
     *names: str, cluster: str | None = None, limits: Limits | None = None
-) -> AsyncIterator[list[Bus]]:
+) -> AsyncGenerator[list[Bus], None]:
     """Open buses on Memory that hear each other, in the order of their names."""
     cluster = cluster or cluster_name()
     async with AsyncExitStack() as stack:

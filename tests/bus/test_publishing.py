@@ -29,11 +29,9 @@ from tests.bus.cluster import (
     Anything,
     Blob,
     Note,
-    Word,
     buses,
     cluster_name,
     notes,
-    rest,
     take,
     until,
 )
@@ -66,19 +64,16 @@ async def test_publish_returns_the_sequence_number() -> None:
 
 
 async def test_every_other_node_gets_every_event_in_order() -> None:
+    heard: list[list[Note]] = [[], [], []]
     async with buses("a", "b", "c") as made, anyio.create_task_group() as group:
 
         async def check(inbox: list[Note], bus: Bus) -> None:
             async with bus.subscribe(Note) as subscription:
-                await group_ready.wait()
                 inbox += [item for item in await take(subscription, 200) if isinstance(item, Note)]
 
-        group_ready = anyio.Event()
-        heard: list[list[Note]] = [[], [], []]
         for index, bus in enumerate(made):
             group.start_soon(check, heard[index], bus)
         await anyio.lowlevel.checkpoint()
-        group_ready.set()
         for number in range(100):
             for index, bus in enumerate(made):
                 bus.publish(Note(1000 * index + number))
@@ -92,15 +87,15 @@ async def test_every_other_node_gets_every_event_in_order() -> None:
 
 async def test_publish_without_any_link_is_kept_and_sent_later() -> None:
     limits = Limits(connect=0.05)
-    with FakeSystem(connect=[hangs, hangs]) as system:
+    with FakeSystem() as system:
         async with Bus.open(system.coordinator, node="b") as b, b.subscribe(Note) as inbox:
-            await until(lambda: len(system.attempts) >= 1)
+            await b.ready(PATIENCE)
+            system.plays(connect=[hangs, hangs])
             async with Bus.open(system.coordinator, node="a", limits=limits) as a:
                 for note in notes(1, 10):
                     a.publish(note)
-                system.plays(connect=[])
                 assert await take(inbox, 10) == notes(1, 10)
-                await a.flush(PATIENCE)
+                assert len(system.attempts) == 4, "one of b, two that hung, one that did not"
 
 
 # -- from threads ----------------------------------------------------------------------------------
@@ -247,7 +242,7 @@ async def test_an_event_that_cannot_be_encoded_is_refused_and_the_bus_lives_on()
     for _ in range(100_000):
         nested = [nested]
     async with buses("a", "b") as (a, b), b.subscribe(Anything) as inbox:
-        for bad, said in ((object(), "object"), (2**70, "integer"), (nested, "recursion")):
+        for bad, said in ((object(), "object"), (2**70, "2**64"), (nested, "recursion")):
             with pytest.raises(UsageError, match="Anything cannot be encoded") as caught:
                 a.publish(Anything(bad))
             assert type(caught.value) is UsageError
@@ -369,15 +364,3 @@ def test_every_misuse_is_a_usage_error() -> None:
     for kind in (Closed, Forked, TooLarge, UnknownEventType, WrongThread):
         assert issubclass(kind, UsageError)
     assert issubclass(UsageError, BusError)
-
-
-async def test_own_events_come_only_to_who_wants_echoes() -> None:
-    async with buses("a", "b") as (a, b):
-        async with a.subscribe(Note) as plain, a.subscribe(Note, echo=True) as echo:
-            a.publish(Note(1))
-            a.publish(Word("not asked for"))
-            b.publish(Note(2))
-            assert await take(echo, 2) == notes(1, 2)
-            assert await take(plain, 1) == [Note(2)]
-            await a.aclose()
-            assert await rest(echo) == []

@@ -184,15 +184,21 @@ def test_a_publish_that_gets_another_number_than_the_journal_ends_the_run(
 # -- how it ends otherwise -------------------------------------------------------------------------
 
 
-def started(temporary: Path) -> subprocess.Popen[str]:
+@pytest.fixture
+def started(temporary: Path) -> Iterator[subprocess.Popen[str]]:
     """A demo whose nodes are at work."""
     process = subprocess.Popen(
         [sys.executable, "-m", "bus", "demo", "--seconds", "60"],
         env=environment(temporary), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
-    assert next(line for line in process.stdout if "written" in line)
-    return process
+    with process:
+        if not any("written" in line for line in process.stdout):
+            pytest.fail(f"it ended: {process.communicate()[1]}")
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def nodes_of(process: subprocess.Popen[str]) -> set[int]:
@@ -208,30 +214,31 @@ def until_gone(pids: set[int]) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_it_cleanly(temporary: Path, number: signal.Signals, code: int) -> None:
-    process = started(temporary)
-    nodes = nodes_of(process)
+def test_a_signal_ends_it_cleanly(
+    started: subprocess.Popen[str], temporary: Path, number: signal.Signals, code: int
+) -> None:
+    nodes = nodes_of(started)
     assert len(nodes) == 3
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=15)
-    assert process.returncode == code
+    started.send_signal(number)
+    _, errors = started.communicate(timeout=15)
+    assert started.returncode == code
     assert "Traceback" not in errors
     assert list(temporary.iterdir()) == []
     until_gone(nodes)
 
 
-def test_nodes_die_with_their_host(temporary: Path) -> None:
-    process = started(temporary)
-    nodes = nodes_of(process)
-    process.kill()
-    process.communicate()
+def test_nodes_die_with_their_host(started: subprocess.Popen[str]) -> None:
+    nodes = nodes_of(started)
+    started.kill()
+    started.communicate()
     until_gone(nodes)
 
 
-def test_a_node_that_dies_by_itself_ends_it_and_says_why(temporary: Path) -> None:
-    process = started(temporary)
-    os.kill(min(nodes_of(process)), signal.SIGKILL)
-    _, errors = process.communicate(timeout=15)
-    assert process.returncode == 1
+def test_a_node_that_dies_by_itself_ends_it_and_says_why(
+    started: subprocess.Popen[str], temporary: Path
+) -> None:
+    os.kill(min(nodes_of(started)), signal.SIGKILL)
+    _, errors = started.communicate(timeout=15)
+    assert started.returncode == 1
     assert "ended with code -9" in errors
     assert list(temporary.iterdir()) == []

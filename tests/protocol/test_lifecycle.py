@@ -16,7 +16,8 @@ from bus.protocol.lifecycle import BACKOFF_MAX, BACKOFF_MIN, Action, Lifecycle, 
 from bus.signals import LinkState
 
 NOTHING, CONNECT, REBUILD = Action.NOTHING, Action.CONNECT, Action.REBUILD
-STEP = 0.1
+# A power of two: many of them add up exactly.
+STEP = 0.125
 
 
 def longest(low: float, high: float) -> float:
@@ -148,17 +149,18 @@ def test_an_echo_is_all_the_proof_where_we_hear_ourselves() -> None:
 def test_without_an_echo_a_link_is_degraded_after_3_s_and_built_again_after_6() -> None:
     lifecycle = link("echo", connected=True)
     assert run(lifecycle, 0.5, proven=True) == ("READY", None)
-    assert run(lifecycle, 2.8, heard=True, listed=True) == ("READY", None)
-    assert run(lifecycle, 0.3, heard=True, listed=True) == ("DEGRADED", None)
-    assert run(lifecycle, 2.7) == ("DEGRADED", None)
-    assert run(lifecycle, 9.0) == ("BACKOFF", 0.2)
+    # The last proof came one step before the last state.
+    assert run(lifecycle, 2.75, heard=True, listed=True) == ("READY", None)
+    assert run(lifecycle, 0.125, heard=True, listed=True) == ("DEGRADED", None)
+    assert run(lifecycle, 2.875) == ("DEGRADED", None)
+    assert run(lifecycle, 9.0) == ("BACKOFF", 0.125)
 
 
 def test_a_server_that_answers_is_enough_while_no_peer_is_known() -> None:
     lifecycle = link("server", connected=True)
     assert run(lifecycle, 30.0, proven=True) == ("READY", None)
     assert lifecycle.alone
-    assert run(lifecycle, 3.2) == ("DEGRADED", None)
+    assert run(lifecycle, 3.25) == ("DEGRADED", None)
 
 
 def test_a_server_that_never_answers_is_no_link() -> None:
@@ -178,10 +180,10 @@ def test_who_hears_peers_that_do_not_list_him_is_deaf_outwards(proof: ProofKind)
 @pytest.mark.parametrize("proof", ["server", "peers"])
 def test_to_be_listed_proves_the_link_both_ways(proof: ProofKind) -> None:
     lifecycle = link(proof, connected=True)
-    assert run(lifecycle, 0.2, proven=True, heard=True, listed=True) == ("READY", None)
+    assert run(lifecycle, 0.25, proven=True, heard=True, listed=True) == ("READY", None)
     assert not lifecycle.alone
     assert run(lifecycle, 4.0, proven=True, heard=True) == ("DEGRADED", None)
-    assert run(lifecycle, 0.2, proven=True, heard=True, listed=True) == ("READY", None)
+    assert run(lifecycle, 0.25, proven=True, heard=True, listed=True) == ("READY", None)
 
 
 def test_to_be_listed_does_not_stand_for_the_server() -> None:
@@ -193,8 +195,8 @@ def test_to_be_listed_does_not_stand_for_the_server() -> None:
 def test_the_first_peer_gets_its_time_to_list_us_however_old_the_link_is() -> None:
     lifecycle = link("server", connected=True)
     assert run(lifecycle, 60.0, proven=True) == ("READY", None)
-    assert run(lifecycle, 2.9, proven=True, heard=True) == ("READY", None)
-    assert run(lifecycle, 0.2, proven=True, heard=True) == ("DEGRADED", None)
+    assert run(lifecycle, 2.875, proven=True, heard=True) == ("READY", None)
+    assert run(lifecycle, 0.125, proven=True, heard=True) == ("DEGRADED", None)
 
 
 def test_without_a_server_one_new_connection_looks_for_peers_and_then_we_are_alone() -> None:
@@ -213,9 +215,9 @@ def test_peers_that_fell_silent_cost_one_new_connection_and_then_we_are_alone(
 ) -> None:
     lifecycle = link(proof, connected=True)
     assert run(lifecycle, 10.0, proven=True, heard=True, listed=True) == ("READY", None)
-    assert run(lifecycle, 2.8, proven=True, expects=True) == ("READY", None)
-    assert run(lifecycle, 0.3, proven=True, expects=True) == ("DEGRADED", None)
-    assert run(lifecycle, 9.0, proven=True, expects=True) == ("BACKOFF", 2.9)
+    assert run(lifecycle, 2.75, proven=True, expects=True) == ("READY", None)
+    assert run(lifecycle, 0.125, proven=True, expects=True) == ("DEGRADED", None)
+    assert run(lifecycle, 9.0, proven=True, expects=True) == ("BACKOFF", 3.0)
     assert lifecycle.tick(2.0, expects_peers=True) is CONNECT
     lifecycle.connected()
     assert run(lifecycle, 60.0, proven=True, expects=True) == ("READY", None)
@@ -226,16 +228,16 @@ def test_who_was_heard_again_is_looked_for_again() -> None:
     lifecycle = link("peers", connected=True)
     for _ in range(3):
         assert run(lifecycle, 5.0, heard=True, listed=True) == ("READY", None)
-        assert run(lifecycle, 9.0, expects=True) == ("BACKOFF", 6.0)
+        assert run(lifecycle, 9.0, expects=True) == ("BACKOFF", 6.0 - STEP)
         assert lifecycle.tick(2.0, expects_peers=True) is CONNECT
         lifecycle.connected()
 
 
 def test_peers_that_are_expected_get_6_s_on_a_new_connection() -> None:
     lifecycle = link("peers", connected=True)
-    assert run(lifecycle, 2.9, expects=True) == ("CONNECTING", None)
-    assert run(lifecycle, 0.2, expects=True) == ("DEGRADED", None)
-    assert run(lifecycle, 9.0, expects=True) == ("BACKOFF", 2.9)
+    assert run(lifecycle, 2.875, expects=True) == ("CONNECTING", None)
+    assert run(lifecycle, 0.125, expects=True) == ("DEGRADED", None)
+    assert run(lifecycle, 9.0, expects=True) == ("BACKOFF", 3.0)
 
 
 def test_peers_that_said_goodbye_are_not_missed() -> None:
@@ -291,12 +293,12 @@ def test_ten_steady_seconds_make_a_link_good_again_and_flapping_does_not() -> No
     assert run(lifecycle, 9.0, proven=True) == ("READY", None)
     assert waits(lifecycle, 1) == pytest.approx([BACKOFF_MAX], abs=0.051)
     lifecycle.connected()
-    assert run(lifecycle, 9.0, proven=True) == ("READY", None)
-    assert run(lifecycle, 3.2) == ("DEGRADED", None)
-    assert run(lifecycle, 9.0, proven=True) == ("READY", None)
+    for _ in range(5):
+        assert run(lifecycle, 5.0, proven=True) == ("READY", None)
+        assert run(lifecycle, 3.25) == ("DEGRADED", None)
     assert waits(lifecycle, 1) == pytest.approx([BACKOFF_MAX], abs=0.051)
     lifecycle.connected()
-    assert run(lifecycle, 10.3, proven=True) == ("READY", None)
+    assert run(lifecycle, 10.5, proven=True) == ("READY", None)
     assert waits(lifecycle, 1) == pytest.approx([3 * BACKOFF_MIN], abs=0.051)
 
 

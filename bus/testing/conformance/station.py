@@ -191,14 +191,20 @@ class Station:
 
     async def send(self, *frames: bytes) -> None:
         """Hand over frames as the bus does: one at a time, at most two unconfirmed."""
-        await isolated(
-            current_loop(), lambda: self._send_all(frames), self.harness.patience, "send"
-        )
+        seconds = 2 * self.harness.patience
+        await isolated(current_loop(), lambda: self._send_all(frames), seconds, "send")
 
     async def _send_all(self, frames: Sequence[bytes]) -> None:
         for frame in frames:
-            while self.features.confirms and self.sent - self.recorder.confirmed >= WINDOW:
-                await asyncio.sleep(0.001)
+            if self.features.confirms:
+                await until(
+                    lambda: self.sent - self.recorder.confirmed < WINDOW,
+                    self.harness.patience,
+                    lambda: (
+                        f"Features.confirms is set, and confirmed() came for "
+                        f"{self.recorder.confirmed} of {self.sent} frames"
+                    ),
+                )
             await self.link.send(frame)
             self.sent += 1
             await asyncio.sleep(0)
