@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from bus.errors import UsageError
 from bus.isolation import Waker
 from bus.protocol.inbox import Inbox
 from bus.signals import Change, Loss
@@ -53,6 +54,7 @@ class Membership:
     def __init__(self, loop: Loop, present: Iterable[Change]) -> None:
         self._inbox: Inbox[Change] = Inbox(MEMBERSHIP_CAPACITY, 1 << 30)
         self._waker = Waker(loop)
+        self._is_reading = False
         for change in present:
             self.offer(change)
 
@@ -74,7 +76,16 @@ class Membership:
             while not self._inbox:
                 if self._inbox.is_closed:
                     raise StopAsyncIteration
-                await self._waker.wait()
+                await self._sleep()
             item = self._inbox.take()
             if not isinstance(item, Loss):
                 return item
+
+    async def _sleep(self) -> None:
+        if self._is_reading:
+            raise UsageError("two tasks read one membership: give each its own bus.membership()")
+        self._is_reading = True
+        try:
+            await self._waker.wait()
+        finally:
+            self._is_reading = False

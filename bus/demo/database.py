@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Seconds to wait for the other nodes' writes; one takes well below a millisecond.
-BUSY = 10.0
+BUSY = 30.0
 
 _SCHEMA = """
 CREATE TABLE facts (

@@ -30,9 +30,9 @@ HOT_SHARE = 0.5
 WRITERS = 4
 READERS = 4
 READS_PER_TURN = 10
-TURN = 0.02
-# A writer that was kept from its work catches up with half a second of it, no more.
-MOST_BEHIND = 0.5
+TURN = 0.04
+# Seconds of work that a writer which was kept from it catches up with, no more.
+MOST_BEHIND = 3.0
 SAMPLE = 0.1
 READY = 15.0
 

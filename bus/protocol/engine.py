@@ -103,7 +103,7 @@ class Engine:
 
     def up(self, outlet: Outlet) -> None:
         """A connection was made and is positioned."""
-        outlet.up()
+        outlet.up(self.log.newest_us)
 
     def down(self, outlet: Outlet) -> None:
         """The connection is gone. Twice the death of a link while in flight = too large for it (rule 16)."""
@@ -317,9 +317,7 @@ class Engine:
             outlet.beat_in = min(outlet.beat_in, max(0.0, outlet.beat_at + ANSWER_INTERVAL - now))
         for entry in beat.entries:
             if entry.epoch == self.epoch:
-                outlet.listed = True
-                outlet.hello = False
-                outlet.listed_by.add(header.epoch)
+                outlet.is_listed(header.epoch, entry.sent_us)
         if header.flags & OBSERVER:
             return
         if beat.min_version > wire.VERSION or beat.max_version < wire.VERSION:
@@ -330,8 +328,9 @@ class Engine:
         if peer is None:
             peer = self._meet(header.epoch, beat, now)
         outlet.heard = True
-        if beat.counter > peer.counter and not peer.is_bye:
+        if header.sent_us > outlet.heard_of.get(peer.epoch, (0, 0))[1]:
             outlet.heard_of[peer.epoch] = (int(now * 1e6), header.sent_us)
+        if beat.counter > peer.counter and not peer.is_bye:
             # A late goodbye does not take the name back from its successor.
             is_last = bool(header.flags & BYE) and not is_new
             old = None if is_last else self._names.beat(peer.node, peer.epoch, now)
@@ -364,6 +363,9 @@ class Engine:
             # The order that matters: the ends of old logs are told before the new one's first event.
             for other in self.peers.values():
                 if other.node == peer.node and other is not peer and not other.is_bye:
+                    if other.epoch == old:
+                        # Told by its silence, it may have gone on unheard and died only then.
+                        other.is_told = False
                     other.tell("restarted")
             former = self.peers.get(old)
             if former is None or former.is_bye:

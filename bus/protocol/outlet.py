@@ -73,15 +73,19 @@ class Outlet:
         self.listed = False
         # Who lists us on this link: proves it both ways, for `reconfigure` (rule 9).
         self.listed_by: set[int] = set()
+        # Our `sent_us` when the connection was made, and the newest one that a peer says it has heard on it.
+        self._up_us = 0
+        self._proven_us = 0
         # Peer epoch -> (our time, its `sent_us`) of its newest heartbeat on this link; what we last
         # said.
         self.heard_of: dict[int, tuple[int, int]] = {}
         self.said: dict[int, int] = {}
         self._rotation = rotation
 
-    def up(self) -> None:
+    def up(self, newest_us: int) -> None:
         """A new connection: it starts with HELLO; nothing is in flight, nobody was heard on it."""
         self.is_up = True
+        self._up_us = self._proven_us = newest_us
         self.hello = True
         self.beat_in = 0.0
         self.flights.clear()
@@ -90,6 +94,19 @@ class Outlet:
         self.listed_by.clear()
         self.said.clear()
         self.echoed = self.heard = self.listed = False
+
+    def is_listed(self, epoch: int, sent_us: int) -> None:
+        """A peer says which heartbeat of ours it heard last on this link (rule 9).
+
+        One from before this connection proves nothing; one that was heard before is no news, since
+        a peer goes on listing us for a while when it has become deaf.
+        """
+        if sent_us > self._up_us:
+            self.hello = False
+            self.listed_by.add(epoch)
+        if sent_us > self._proven_us:
+            self._proven_us = sent_us
+            self.listed = True
 
     def down(self) -> frozenset[int]:
         """The connection is gone: halve the frames, send again what no server confirmed.

@@ -79,7 +79,8 @@ class Oracle:
         peer = node.engine.peers.get(life.epoch)
         if life.end is not None:
             stream = node.life.witness.streams.get(life.epoch)
-            if stream is None or stream.is_end_told:
+            # Told lost and not heard since: whether it lives cannot be known, and it is told once (rule 6).
+            if stream is None or stream.is_end_told or stream.told_at >= stream.heard_at:
                 return ""
             if life.end == "close" and stream.next > life.last:
                 return ""

@@ -78,7 +78,7 @@ class Schedule:
 
     def _add_fault(self) -> None:
         random = self._random
-        at = random.uniform(0.1, 6.0)
+        at = random.uniform(0.1, 6.0) if random.random() < 0.9 else random.uniform(6.0, LONGEST_FAULT)
         # Short faults are as interesting as long ones: uniform in the logarithm.
         end = at + 0.1 * (LONGEST_FAULT / 0.1) ** random.random()
         one, other = random.sample(self.names, 2)

@@ -18,9 +18,7 @@ from bus.testing.conformance.links import Links
 from tests.backends import toys
 from tests.backends.toys import Toy
 
-CONTRACT = [
-    name for theme in (Frames, Links) for name in vars(theme) if name.startswith("test_")
-]
+CONTRACT = [name for theme in (Frames, Links) for name in vars(theme) if name.startswith("test_")]
 
 # Toy -> the scenario that catches it, and words of its complaint.
 CAUGHT: dict[type[Toy], tuple[str, str]] = {

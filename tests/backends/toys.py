@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -78,9 +79,7 @@ class Toy:
     Link: ClassVar[type[ToyLink]] = ToyLink
 
     def __init_subclass__(cls, fields: tuple[tuple[str, type, object], ...] = ()) -> None:
-        made = msgspec.defstruct(
-            cls.__name__, fields, bases=(Coordinator,), frozen=True, kw_only=True
-        )
+        made = msgspec.defstruct(cls.__name__, fields, bases=(Coordinator,), frozen=True, kw_only=True)
         assert issubclass(made, Coordinator)
         cls.Config = made
 
@@ -214,7 +213,7 @@ class BlocksTheLoop(Toy):
         async def send(self, frame: bytes) -> None:
             await super().send(frame)
             if self.sent % 500 == 0:
-                time.sleep(0.15)
+                time.sleep(0.15)  # noqa: ASYNC251  # the mistake
 
 
 TWELVE: tuple[type[Toy], ...] = (
@@ -405,10 +404,8 @@ class IgnoresCancellation(Toy):
     class Link(ToyLink):
         async def send(self, frame: bytes) -> None:
             for _ in range(3):
-                try:
+                with suppress(asyncio.CancelledError):
                     await asyncio.sleep(0.001 if self.is_open else 0)
-                except asyncio.CancelledError:
-                    time.sleep(0)
             await super().send(frame)
 
 
@@ -446,8 +443,9 @@ class NeedsAsyncio(Toy):
 MORE: tuple[type[Toy], ...] = (
     EchoesAsAnother, FoldsCase, KeepsHistory, IgnoresTheDoor, DeliversItsBuffer, NeverConfirms,
     ConfirmsUnasked, ProvesUnasked, ProvesNothing, DreamsOfLargeFrames, RefusesLargeFrames,
-    RunsForEver, AcceptsNonsense, DialsInTheConstructor, RevivesTheOldClient, AbortsOnce, DropsWhatWaits, ForgetsATask,
-    IgnoresCancellation, RaisesInClassify, GivesUpOnNetworkErrors, KillsTheOthers, NeedsAsyncio,
+    RunsForEver, AcceptsNonsense, DialsInTheConstructor, RevivesTheOldClient, AbortsOnce,
+    DropsWhatWaits, ForgetsATask, IgnoresCancellation, RaisesInClassify, GivesUpOnNetworkErrors,
+    KillsTheOthers, NeedsAsyncio,
 )  # fmt: skip
 
 

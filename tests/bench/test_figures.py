@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
 from bus.bench.figures import Repetition, figures, is_steady, percentile, ratios
 
-DEFAULTS: dict[str, Any] = {
-    "published": 1000, "received": 1000, "lost": 0, "checksum_sent": 5, "checksum_received": 5,
-    "seconds": 2.0, "wall": 2.1, "cpu_publisher": 0.5, "cpu_subscriber": 0.25, "waited": 0.0,
-}  # fmt: skip
+BASE = Repetition(
+    published=1000, received=1000, lost=0, checksum_sent=5, checksum_received=5,
+    seconds=2.0, wall=2.1, cpu_publisher=0.5, cpu_subscriber=0.25, waited=0.0,
+)  # fmt: skip
 
 
-def repetition(**changes: object) -> Repetition:
-    return Repetition(**{**DEFAULTS, **changes})
+def repetition(**changes: Any) -> Repetition:
+    return msgspec.structs.replace(BASE, **changes)
 
 
 def test_rate_counts_what_was_received_in_the_subscriber_s_time() -> None:

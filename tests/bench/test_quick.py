@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 import msgspec
@@ -16,7 +17,17 @@ from bus.bench.load import Delivery
 
 SIDE = {"rate", "cpu_us_pub", "cpu_us_sub", "lost", "p50_us", "p99_us"}
 ROW = {"scenario", "backend", "loop", "params", "ours", "raw", "ratio", "spread", "pairs", "stable"}
+needs_rich = pytest.mark.skipif(find_spec("rich") is None, reason="rich is not installed")
 QUICK = ("--quick", "--pairs", "1", "--json")
+
+
+def absent(_name: str) -> None:
+    """No package is installed."""
+
+
+def steady(_events: int) -> float:
+    """A yardstick."""
+    return 1.0
 
 
 def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -75,7 +86,7 @@ def test_figures_that_cannot_be_true_are_not_reported(
 def test_a_worker_that_dies_is_no_result(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("bus.bench.yardstick.measure", lambda _: 1.0)
+    monkeypatch.setattr("bus.bench.yardstick.measure", steady)
     monkeypatch.setattr(sys, "executable", "/bin/false")
     assert command.main(["throughput", "--backend", "memory", *QUICK]) == 3
     assert "the process 'memory bus both' has died" in capsys.readouterr().err
@@ -100,7 +111,7 @@ def test_wrong_usage_says_what_is_allowed(
 def test_a_missing_package_says_which_extra_installs_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "find_spec", lambda _: None)
+    monkeypatch.setattr(command, "find_spec", absent)
     with pytest.raises(SystemExit, match="2"):
         command.main(["--backend", "zenoh"])
     assert "pip install 'coordinator-bus[zenoh]'" in capsys.readouterr().err
@@ -114,11 +125,12 @@ def row(stable: bool = True) -> Result:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("has_rich", [True, False])
+@pytest.mark.parametrize("has_rich", [pytest.param(True, marks=needs_rich), False])
 def test_table_shows_every_row_with_and_without_rich(
     has_rich: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(report, "find_spec", lambda _: True if has_rich else None)
+    if not has_rich:
+        monkeypatch.setattr(report, "find_spec", absent)
     monkeypatch.setenv("COLUMNS", "160")
     about: dict[str, object] = {"cores": 2, "python": "CPython 3.11", "load_before": [0.1, 0.2, 0.3]}
     report.show(about, [row(), row(stable=False)])

@@ -5,7 +5,7 @@ Everything is written with anyio, so that one scenario runs on asyncio, uvloop a
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 from typing import Any, TypeVar
@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import anyio
 
 from bus import Bus, Event, Limits, Loss, Subscription
+from bus.testing.leaks import no_leaks
+from bus.testing.simloop import run_sim
 
 PATIENCE = 5.0
 
@@ -84,3 +86,27 @@ async def until(is_true: Callable[[], object], seconds: float = PATIENCE) -> Non
 def notes(first: int, last: int) -> list[Note]:
     """Note(first) ... Note(last)."""
     return [Note(number) for number in range(first, last + 1)]
+
+
+def simulated(main: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Run the test on a virtual clock: minutes take milliseconds."""
+
+    async def checked() -> None:
+        async with no_leaks():
+            await main()
+
+    def test() -> None:
+        run_sim(checked, limit=600)
+
+    test.__name__ = main.__name__
+    return test
+
+
+def cluster_of(bus: Bus) -> str:
+    """The cluster in which a bus is."""
+    return bus.status().links[0].channel.removeprefix("bus.")
+
+
+def epoch(bus: Bus) -> int:
+    """The epoch of a bus."""
+    return bus.status().epoch

@@ -16,7 +16,7 @@ from bus.protocol.engine import Engine
 from bus.protocol.frame import Header
 from bus.protocol.limits import Limits
 from bus.protocol.outlet import Outlet, Sizes
-from bus.protocol.peer import Peer
+from bus.protocol.peer import Hold, Peer
 from bus.signals import Change, Gap, Loss
 
 Delivered = tuple[int, int]
@@ -149,6 +149,13 @@ class Node:
         """What was refused, without zeros."""
         return {reason: count for reason, count in self.engine.refused.items() if count}
 
+    @property
+    def hold(self) -> Hold:
+        """The bytes that wait for holes to close. Not public: nobody but a test may ask."""
+        hold = vars(self.engine)["_hold"]
+        assert isinstance(hold, Hold)
+        return hold
+
     def hear(self, *frames: bytes, now: float = 0.0, on: Outlet | None = None) -> None:
         """Receive frames."""
         for frame in frames:
@@ -174,6 +181,12 @@ class Node:
         steps = round((until - since) / step)
         for index in range(1, steps + 1):
             self.engine.tick(since + index * step)
+
+
+def held_frames(node: Node, epoch: int) -> list[bytes]:
+    """The frames of one peer that wait for a hole to close. Not public either."""
+    held: dict[int, tuple[Header, bytes]] = vars(node.engine.peers[epoch])["_held"]
+    return [frame for _, frame in held.values()]
 
 
 def exchange(one: Node, other: Node, now: float, lose: Callable[[bytes], bool] | None = None) -> int:

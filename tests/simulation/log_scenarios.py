@@ -342,10 +342,23 @@ def the_end_of_a_killed_log_is_told_once(core: Core) -> None:
     net.run(11)
     assert b.changes[-1] == Down("a", a.epoch)
     assert not b.losses()
-    net.run(20)
-    a.restart()
-    net.settle()
+    net.run(60)
     assert reasons(b) == ["silent"]
+
+
+def who_goes_on_unheard_after_it_was_told_lost_is_told_again_when_it_restarts(core: Core) -> None:
+    net = SimNetwork(core=core, nodes=2)
+    a, b = net.node("a"), net.node("b")
+    net.run(2)
+    net.partition("a", "b")
+    net.run(35)
+    a.publish("lost, and after the Resync")
+    a.crash()
+    net.heal()
+    a.restart()
+    a.publish("new")
+    net.settle()
+    assert reasons(b) == ["silent", "restarted"]
 
 
 def a_quick_restart_is_told_before_its_first_event(core: Core) -> None:

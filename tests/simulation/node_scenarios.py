@@ -83,6 +83,14 @@ def to_be_listed_proves_that_link_and_no_other(core: Core) -> None:
     assert states(a) == ["READY", "DEGRADED"]
 
 
+def a_slow_link_is_proven_beside_a_fast_one(core: Core) -> None:
+    net = SimNetwork(core=core, nodes=2, proof="peers", links=[(0.002, 0.002), (1.3, 1.3)])
+    net.run(8)
+    for _ in range(20):
+        net.run(0.3)
+        assert states(net.node("a")) == ["READY", "READY"]
+
+
 def the_round_trip_is_measured_without_a_common_clock(core: Core) -> None:
     net = SimNetwork(core=core, nodes=2, links=[(0.040, 0.040)])
     a, b = net.node("a"), net.node("b")

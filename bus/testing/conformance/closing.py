@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -17,7 +18,9 @@ from bus.testing.conformance.cluster import (
     nodes,
 )
 from bus.testing.conformance.footprint import nothing_left
-from bus.testing.conformance.harness import Harness
+
+if TYPE_CHECKING:
+    from bus.testing.conformance.harness import Harness
 
 # The contract is 2 s; the rest is for the machine that measures.
 CLOSE = 2.0 + 0.25

@@ -7,16 +7,19 @@ a listener can be compared with what was published, event by event.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bus import Bus, Event, Gap, Loss, Overflow, Resync
-from bus.testing.conformance.harness import Coordinator, Harness
 from bus.testing.conformance.station import until
 
+if TYPE_CHECKING:
+    from bus.testing.conformance.harness import Coordinator, Harness
 
 # Events at the end of a stream among which a new one is looked for.
 WINDOW = 10_000
@@ -103,7 +106,7 @@ class Node:
         came = self.numbers(sender)
         twice = [number for number, times in Counter(came).items() if times > 1]
         assert not twice, f"{self.name} got {twice[:5]} of {sender.name} more than once"
-        turned = [(a, b) for a, b in zip(came, came[1:], strict=False) if b < a]
+        turned = [(a, b) for a, b in itertools.pairwise(came) if b < a]
         assert not turned, f"{self.name} got events of {sender.name} out of order: {turned[:5]}"
 
 
@@ -132,9 +135,7 @@ async def node(
 
 
 @asynccontextmanager
-async def nodes(
-    harness: Harness, count: int, cluster: str | None = None
-) -> AsyncIterator[list[Node]]:
+async def nodes(harness: Harness, count: int, cluster: str | None = None) -> AsyncIterator[list[Node]]:
     """`count` nodes of one cluster that all hear each other."""
     name = cluster_name() if cluster is None else cluster
     async with AsyncExitStack() as stack:
@@ -159,8 +160,7 @@ async def all_heard(harness: Harness, made: Sequence[Node], seconds: float | Non
         lambda: all(to.count(sender) >= sender.published for to, sender in pairs),
         harness.patience if seconds is None else seconds,
         lambda: "; ".join(
-            f"{to.name} got {to.count(sender)} of {sender.published} of {sender.name}"
-            for to, sender in pairs
+            f"{to.name} got {to.count(sender)} of {sender.published} of {sender.name}" for to, sender in pairs
         ),
     )
     for to, sender in pairs:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from bus import AuthError, BusError
 from bus.backend import Fault
@@ -20,8 +21,10 @@ from bus.testing.conformance.cluster import (
     nodes,
 )
 from bus.testing.conformance.footprint import nothing_left, overheard
-from bus.testing.conformance.harness import Harness
 from bus.testing.conformance.station import Station, channel, numbered, relay, stations, until
+
+if TYPE_CHECKING:
+    from bus.testing.conformance.harness import Harness
 
 # Seconds after which the state must say that the link is no longer proven: DEGRADED after 3.
 NOTICED = 6.0
@@ -139,9 +142,9 @@ class Faults:
                         errors.append(sender.end)
                     await asyncio.sleep(0.02)
                 assert errors, f"{DEAD_LINK:g} s after the death neither run() nor send() raised"
-                for error in errors:
-                    fault = sender.backend.classify(error)
-                    assert fault is None or not fault.is_fatal, f"{error!r} is {fault}"
+                for reason in errors:
+                    fault = sender.backend.classify(reason)
+                    assert fault is None or not fault.is_fatal, f"{reason!r} is {fault}"
             finally:
                 await sender.drop()
                 await receiver.drop()

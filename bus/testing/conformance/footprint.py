@@ -1,5 +1,4 @@
-"""What is left behind, and what is in the way: descriptors, tasks and threads; gaps of the event loop; logs.
-"""
+"""What is left behind, how long the event loop stood still, and what was said in the logs meanwhile."""
 
 from __future__ import annotations
 

@@ -1,18 +1,19 @@
 """What a link does to frames, on a healthy system: all of them, to everybody, in order, once, unchanged.
 
-The core can repair loss, repeats and disorder; it is there for the day on which the server dies. A backend that
-needs it on every other day wastes the network, so here nothing is forgiven.
+The core can repair loss, repeats and disorder; it is there for the day on which the server dies. A
+backend that needs it on every other day wastes the network, so here nothing is forgiven.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from bus.testing.conformance.footprint import watchdog
-from bus.testing.conformance.harness import Harness
 from bus.testing.conformance.station import (
     Station,
     channel,
@@ -24,6 +25,9 @@ from bus.testing.conformance.station import (
     stations,
     until,
 )
+
+if TYPE_CHECKING:
+    from bus.testing.conformance.harness import Harness
 
 # Header and array of a DATA frame come on top of the largest event (960 KiB).
 LARGEST_EVENT_FRAME = 960 * 1024 + 45
@@ -47,17 +51,13 @@ class Frames:
 
             def missing() -> dict[str, int]:
                 return {
-                    f"{station.name} of {sender.name}": len(
-                        set(frames[sender]) - set(station.heard)
-                    )
+                    f"{station.name} of {sender.name}": len(set(frames[sender]) - set(station.heard))
                     for station in made
                     for sender in made
                     if sender is not station and set(frames[sender]) - set(station.heard)
                 }
 
-            await until(
-                lambda: not missing(), harness.patience, lambda: f"frames missing: {missing()}"
-            )
+            await until(lambda: not missing(), harness.patience, lambda: f"frames missing: {missing()}")
 
     async def test_no_frame_is_lost_on_a_healthy_system(self, harness: Harness) -> None:
         """Of 2,000 frames sent no faster than they are received, none is missing."""
@@ -73,7 +73,7 @@ class Frames:
         async with stations(harness, 2) as (sender, receiver):
             await relay(sender, [receiver], frames)
             came = numbers(receiver.heard)
-            turned = [(a, b) for a, b in zip(came, came[1:], strict=False) if b < a]
+            turned = [(a, b) for a, b in itertools.pairwise(came) if b < a]
             assert not turned, f"frames overtook others: {turned[:5]}"
             assert came, "no frame arrived"
 
@@ -203,9 +203,7 @@ class Frames:
             finally:
                 await late.drop()
 
-    async def test_confirms_and_stamps_come_exactly_if_features_say_so(
-        self, harness: Harness
-    ) -> None:
+    async def test_confirms_and_stamps_come_exactly_if_features_say_so(self, harness: Harness) -> None:
         """`confirmed()` once per frame with `confirms`, else never; stamps with `broker_time`."""
         async with stations(harness, 2) as (sender, receiver):
             await relay(sender, [receiver], [numbered(number) for number in range(100)])
@@ -226,17 +224,13 @@ class Frames:
                 f"Features.broker_time is {receiver.features.broker_time}"
             )
 
-    async def test_the_server_proves_the_connection_if_features_say_so(
-        self, harness: Harness
-    ) -> None:
+    async def test_the_server_proves_the_connection_if_features_say_so(self, harness: Harness) -> None:
         """With `proof` "server", `proven()` comes before `connect` returns and again within 3 s."""
         async with stations(harness, 1) as (station,):
             if station.features.proof == "server":
                 assert station.recorder.proven, "connect() returned without proven()"
                 before = station.recorder.proven
-                await until(
-                    lambda: station.recorder.proven > before, 3.0, "no second proof within 3 s"
-                )
+                await until(lambda: station.recorder.proven > before, 3.0, "no second proof within 3 s")
             else:
                 await station.send(numbered(1))
                 await asyncio.sleep(0.1)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 from bus import config, registry
-from bus.backend import Backend, Context
+
+if TYPE_CHECKING:
+    from bus.backend import Backend, Context
 
 Coordinator = object
 Step = Callable[[], Awaitable[object]]
@@ -70,7 +72,7 @@ class Harness:
         """The configurations that must be refused, or the scenario is skipped."""
         return self.invalid or self._skip("invalid")
 
-    def backend(self, context: Context, coordinator: Coordinator | None = None) -> Backend[Any]:
+    def backend(self, context: Context, coordinator: Coordinator | None = None) -> Backend:
         """The backend that `Bus.open` would build from the configuration."""
         source = self.coordinator() if coordinator is None else coordinator
         variants = (*config.VARIANTS, *registry.third_party_variants())

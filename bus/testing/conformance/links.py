@@ -6,18 +6,16 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import anyio
 
 from bus import Bus, ConfigError
-from bus.backend import Backend, Context, Fault, Features, Link
-from bus.isolation import current_loop, isolated
-from bus.testing.conformance.cluster import Note, cluster_name, nodes
+from bus.backend import Backend, Fault, Features, Link
+from bus.testing.conformance.cluster import Note, cluster_name
 from bus.testing.conformance.footprint import descriptors, nothing_left
-from bus.testing.conformance.harness import Harness
 from bus.testing.conformance.station import (
     CLOSE_LINK,
-    Recorder,
     Station,
     channel,
     hears,
@@ -28,6 +26,9 @@ from bus.testing.conformance.station import (
     until,
 )
 from bus.testing.leaks import children, threads
+
+if TYPE_CHECKING:
+    from bus.testing.conformance.harness import Harness
 
 CONSTRUCTION = 1.0
 ABORT = 0.25
@@ -208,9 +209,7 @@ class Links:
             await sender.send(*[numbered(number) for number in range(20)])
             await _closes(sender, "after send()")
             for number in range(20):
-                await until(
-                    hears(receiver, number), harness.patience, f"frame {number} of 20 was dropped"
-                )
+                await until(hears(receiver, number), harness.patience, f"frame {number} of 20 was dropped")
 
     async def test_a_cancelled_connect_leaves_nothing(self, harness: Harness) -> None:
         """Whenever it is cancelled: it ends soon, and no task, thread or descriptor stays."""
@@ -249,9 +248,7 @@ class Links:
             try:
                 fault = backend.classify(error)
             except BaseException as bug:
-                raise AssertionError(
-                    f"classify({type(error).__name__}) raised {type(bug).__name__}"
-                ) from bug
+                raise AssertionError(f"classify({type(error).__name__}) raised {type(bug).__name__}") from bug
             assert fault is None or isinstance(fault, Fault), (
                 f"classify({type(error).__name__}) is {fault!r}, neither a Fault nor None"
             )

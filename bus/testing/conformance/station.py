@@ -14,11 +14,13 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bus.backend import Backend, Context, Features, Link
 from bus.isolation import current_loop, isolated
-from bus.testing.conformance.harness import Coordinator, Harness
+
+if TYPE_CHECKING:
+    from bus.testing.conformance.harness import Coordinator, Harness
 
 CLOSE_LINK = 1.0
 JOIN = 1.0
@@ -51,9 +53,7 @@ def hears(station: Station, number: int) -> Callable[[], bool]:
     return lambda: number in numbers(station.heard)
 
 
-async def until(
-    is_so: Callable[[], object], seconds: float, text: str | Callable[[], str]
-) -> None:
+async def until(is_so: Callable[[], object], seconds: float, text: str | Callable[[], str]) -> None:
     """Wait until something is so. Raises AssertionError with `text` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not is_so():
@@ -150,7 +150,7 @@ class Station:
         self.harness = harness
         self.name = name
         self.recorder = Recorder(name, channel, harness.open_timeout)
-        self.backend: Backend[Any] = harness.backend(self.recorder.context, coordinator)
+        self.backend: Backend = harness.backend(self.recorder.context, coordinator)
         self.sent = 0
         # What ended `run`: an exception, or a text when it returned.
         self.end: BaseException | str | None = None
@@ -234,9 +234,7 @@ class Station:
 
 
 @asynccontextmanager
-async def stations(
-    harness: Harness, count: int, on: str | None = None
-) -> AsyncIterator[list[Station]]:
+async def stations(harness: Harness, count: int, on: str | None = None) -> AsyncIterator[list[Station]]:
     """`count` connected stations of one channel that hear each other."""
     name = channel() if on is None else on
     made = [Station(harness, name, f"station-{number}") for number in range(1, count + 1)]

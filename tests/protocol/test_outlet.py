@@ -1,0 +1,296 @@
+"""One link as the core sees it: how large frames get, what is lost with it, and whom a heartbeat lists."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from bus.protocol import control, frame as wire
+from bus.protocol.limits import Limits
+from bus.protocol.outlet import MIN_FRAME, WINDOW, Sizes
+from bus.signals import Gap, Up
+from tests.protocol.kit import Node, beat, data, exchange, kinds
+
+A = 11
+
+
+def flown(node: Node, now: float = 0.0) -> list[bytes]:
+    """What it sends until the window is full; nothing is confirmed."""
+    frames: list[bytes] = []
+    while (frame := node.engine.next_frame(node.outlet, now)) is not None:
+        frames.append(frame)
+    return frames
+
+
+def numbers(frames: list[bytes]) -> list[tuple[int, int]]:
+    """First number and count of the DATA frames."""
+    headers = [wire.parse(frame) for frame in frames]
+    return [(one.first_seq, one.count) for one in headers if one.kind == wire.DATA]
+
+
+def quiet(sizes: Sizes | None = None, limits: Limits | None = None) -> Node:
+    """A node that has said hello."""
+    node = Node(sizes=sizes, limits=limits)
+    node.says()
+    return node
+
+
+# -- the window and the size -----------------------------------------------------------------------
+
+
+def test_at_most_two_frames_are_unconfirmed_and_what_waits_makes_the_next_one() -> None:
+    node = quiet()
+    node.publish()
+    assert numbers(flown(node)) == [(1, 1)]
+    node.publish(3)
+    assert numbers(flown(node)) == [(2, 3)]
+    node.publish(50)
+    assert flown(node) == []
+    assert len(node.outlet.flights) == WINDOW
+    node.engine.land(node.outlet, 0.0)
+    assert node.outlet.confirmed == 1
+    assert numbers(flown(node)) == [(5, 50)]
+
+
+def test_a_confirm_that_nobody_waits_for_is_harmless() -> None:
+    node = quiet()
+    node.engine.land(node.outlet, 0.0)
+    assert node.outlet.confirmed == 0
+
+
+def send_full(node: Node, took: float, times: int = 1) -> int:
+    """Full frames, each confirmed after so many seconds; returns the size after that."""
+    for _ in range(times):
+        node.publish(node.outlet.limit // 1_000 + 2, size=1_000)
+        while flown(node):
+            while node.outlet.flights:
+                node.engine.land(node.outlet, took)
+    return node.outlet.limit
+
+
+def test_frames_shrink_when_confirms_are_slow_and_grow_when_they_are_fast() -> None:
+    node = quiet(Sizes(frame=8_192, max_frame=32_768))
+    assert send_full(node, 0.1) == 8_192
+    assert send_full(node, 0.26) < 8_192
+    assert send_full(node, 0.26, times=10) == MIN_FRAME
+    assert send_full(node, 0.01, times=10) == 32_768
+    # The log makes what the link bears.
+    node.publish(100, size=1_000)
+    assert max(count for _, count in numbers(node.says())) == 32
+
+
+def test_a_small_frame_says_nothing_about_the_size() -> None:
+    node = quiet()
+    node.publish()
+    assert numbers(flown(node)) == [(1, 1)]
+    node.engine.land(node.outlet, 9.0)
+    assert node.outlet.limit == Sizes().frame
+
+
+def test_the_smallest_link_sets_the_size_of_new_frames_and_every_link_its_own() -> None:
+    node = quiet()
+    small = node.link(Sizes(frame=2_000, max_frame=2_000))
+    node.says(on=small)
+    node.publish(20, size=300)
+    assert max(map(len, node.says(on=small))) <= 2_000
+    node.engine.detach(small)
+    node.says()
+    node.publish(20, size=300)
+    assert numbers(node.says()) == [(21, 20)]
+
+
+# -- the death of a link ---------------------------------------------------------------------------
+
+
+def test_what_was_not_confirmed_is_sent_again_on_the_next_connection() -> None:
+    node = quiet(Sizes(frame=65_536))
+    node.publish(3)
+    flown(node)
+    node.publish(2)
+    assert numbers(flown(node)) == [(4, 2)]
+    node.engine.land(node.outlet, 0.0)
+    node.engine.down(node.outlet)
+    assert node.outlet.limit == 32_768
+    assert flown(node) == []
+    node.engine.up(node.outlet)
+    frames = node.says()
+    assert wire.parse(frames[0]).flags & wire.HELLO
+    assert numbers(frames) == [(4, 2)]
+    assert node.outlet.confirmed == 5
+
+
+def test_an_event_in_flight_at_two_deaths_is_a_tombstone_and_the_rest_goes_on() -> None:
+    node = quiet(Sizes(frame=4_096))
+    node.publish()
+    node.says()
+    node.publish(1, size=8_000)
+    node.publish(2)
+    for death in range(2):
+        assert numbers(flown(node))[:1] == [(2, 1)], death
+        node.engine.down(node.outlet)
+        node.engine.up(node.outlet)
+        assert node.engine.next_frame(node.outlet, 0.0)
+        node.engine.land(node.outlet, 0.0)
+    frames = node.says()
+    (first,) = [frame for frame in frames if wire.parse(frame).first_seq == 2]
+    assert first[wire.BODY_START :] == b"\x91\x01"
+    assert [first for first, _ in numbers(frames)] == [2, 3]
+
+
+def test_one_death_or_a_small_frame_buries_nothing() -> None:
+    node = quiet()
+    node.publish(1, size=8_000)
+    for _ in range(2):
+        assert numbers(flown(node)) == [(1, 1)]
+        node.engine.down(node.outlet)
+        node.engine.up(node.outlet)
+        node.engine.next_frame(node.outlet, 0.0)
+        node.engine.land(node.outlet, 0.0)
+    assert b"x" * 8_000 in b"".join(node.says())
+
+
+def test_an_event_over_what_the_link_carries_is_never_sent() -> None:
+    node = quiet(Sizes(frame=4_096, max_frame=4_096, max_message=4_096))
+    node.publish(1, size=100)
+    node.publish(1, size=5_000)
+    node.publish(1, size=100)
+    frames = node.says()
+    assert max(map(len, frames)) <= 4_096
+    body = b"".join(frames)
+    assert b"\x91\x01" in body
+    assert body.count(b"x" * 100) == 2
+
+
+def test_a_cursor_below_what_is_held_goes_on_with_what_is_new() -> None:
+    node = quiet(limits=Limits(log_age=5.0))
+    node.engine.down(node.outlet)
+    node.publish(3)
+    node.tick(20.0)
+    node.engine.up(node.outlet)
+    (hello,) = node.says(20.0)
+    assert control.read_heartbeat(hello).held == 4
+    node.publish()
+    assert numbers(node.says(20.0)) == [(4, 1)]
+    other = Node("c", 3, now=0.0)
+    other.hear(hello, now=20.0)
+    assert other.sink.stream == [Gap("b", 2, ((1, 3),), "gone")]
+
+
+def test_a_second_link_goes_on_where_the_first_one_stands() -> None:
+    node = quiet()
+    node.publish(3)
+    node.says()
+    second = node.link()
+    assert numbers(node.says(on=second)) == []
+    node.publish()
+    assert numbers(node.says()) == numbers(node.says(on=second)) == [(4, 1)]
+
+
+# -- whom a heartbeat lists (rule 9) ---------------------------------------------------------------
+
+
+def lists(frames: list[bytes]) -> list[int]:
+    """The epochs that the heartbeats list."""
+    return [
+        entry.epoch
+        for frame in frames
+        if wire.parse(frame).kind == wire.HEARTBEAT
+        for entry in control.read_heartbeat(frame).entries
+    ]
+
+
+def second(node: Node, at: int) -> list[bytes]:
+    """What it says in second `at` of its life."""
+    node.tick(float(at), since=at - 1.0)
+    return node.says(float(at))
+
+
+def crowd(count: int, name: str = "", rotation: int = 0) -> Node:
+    """A node that hears so many others."""
+    node = Node(random=lambda below: rotation)
+    node.says()
+    for epoch in range(100, 100 + count):
+        node.hear(beat(epoch, 1, name=f"{name}{epoch}"))
+    return node
+
+
+def test_all_are_listed_while_there_are_few() -> None:
+    node = crowd(8)
+    assert lists(second(node, 1)) == list(range(100, 108))
+
+
+@pytest.mark.parametrize("count", [9, 40, 100])
+@pytest.mark.parametrize("rotation", [0, 65_535])
+def test_everybody_is_listed_in_turn_however_busy_some_are(count: int, rotation: int) -> None:
+    node = crowd(count, rotation=rotation)
+    seen: list[int] = []
+    for at in range(1, 2 + 2 * -(-count // 4)):
+        for epoch in range(100, 108):  # eight always have news
+            node.hear(data(epoch, at, at, at * 1_000 + 1), now=at - 1.0)
+        listed = lists(second(node, at))
+        assert len(listed) == len(set(listed)) == 8
+        seen += listed
+        if at <= count // 8:
+            assert len(set(seen)) == 8 * at  # those who are new come first
+    assert set(seen) == set(range(100, 100 + count))
+
+
+def test_a_heartbeat_stays_within_512_bytes_whatever_the_names_and_numbers_are() -> None:
+    top = (1 << 63) - 2
+    node = Node("é" * 64, (1 << 64) - 1, now=0.0)
+    for epoch in range((1 << 64) - 30, (1 << 64) - 2):
+        node.hear(beat(epoch, top, sent_us=top, name=f"{epoch}" * 5, uptime_us=top, last=top))
+    node.engine.digest = (1 << 64) - 1
+    node.engine.generation = top
+    frames = second(node, 1) + second(node, 2)
+    beats = [frame for frame in frames if wire.parse(frame).kind == wire.HEARTBEAT]
+    assert len(beats) == 2
+    for frame in beats:
+        # The seal will need 28 bytes more.
+        assert len(frame) + 28 <= 512
+        assert control.read_heartbeat(frame).entries
+
+
+def test_who_was_not_heard_on_a_link_is_not_listed_on_it() -> None:
+    node = crowd(3)
+    other = node.link()
+    node.says(on=other)
+    node.hear(beat(101, 2, name="101"), on=other)
+    node.tick(1.0)
+    assert lists(node.says(1.0)) == [100, 101, 102]
+    assert lists(node.says(1.0, on=other)) == [101]
+    node.engine.down(node.outlet)
+    node.engine.up(node.outlet)
+    assert lists(node.says(1.0)) == []
+
+
+def test_hello_is_said_until_a_peer_lists_us_and_answered_within_a_tenth_of_a_second() -> None:
+    one, other = Node("a", 1), Node("b", 2)
+    assert [wire.parse(frame).flags for frame in one.says()] == [wire.HELLO]
+    assert [wire.parse(frame).flags for frame in second(one, 1)] == [wire.HELLO]
+    other.says(1.0)
+    for at in range(5):
+        # However many say hello, one heartbeat answers them.
+        other.hear(beat(20 + at, 1, name=str(at), flags=wire.HELLO), now=1.0)
+    assert kinds(other.says(1.0)) == []
+    other.tick(1.2, since=1.0, step=0.05)
+    answers = other.says(1.2)
+    assert kinds(answers) == [wire.HEARTBEAT]
+    exchange(one, other, 1.2)
+    one.tick(2.3, since=1.0)
+    other.tick(2.3, since=1.2)
+    exchange(one, other, 2.3)
+    one.tick(3.5, since=2.3)
+    assert [wire.parse(frame).flags for frame in one.says(3.5)] == [0]
+    assert one.sink.changes == [Up("b", 2)]
+
+
+def test_the_rotation_starts_anywhere() -> None:
+    """A hundred nodes that start together must not all list the same eight."""
+    starts: set[int] = set()
+    dice = random.Random(5)
+    for _ in range(20):
+        node = crowd(20, rotation=dice.randrange(1 << 16))
+        starts.add(lists(second(node, 1))[0])
+    assert len(starts) > 5
