@@ -52,15 +52,14 @@ class ZenohLink:
         self._place = place
         self._needs_router = needs_router
         self._is_aborted = False
-        remote = zenoh.Locality.REMOTE
         self._subscriber = session.declare_subscriber(
-            context.channel, zenoh.handlers.RingChannel(RING), allowed_origin=remote
+            context.channel,
+            zenoh.handlers.RingChannel(RING),
+            allowed_origin=zenoh.Locality.REMOTE,
         )
         # Not `express`: it gains no latency and loses most of the rate of small frames.
         self._publisher = session.declare_publisher(
-            context.channel,
-            congestion_control=zenoh.CongestionControl.DROP,
-            allowed_destination=remote,
+            context.channel, congestion_control=zenoh.CongestionControl.DROP
         )
         self._reader = threading.Thread(target=self._read, name="bus-zenoh-reader", daemon=True)
         self._closer = threading.Thread(target=self._shut, name="bus-zenoh-closer")
@@ -98,7 +97,6 @@ class ZenohLink:
     def _read(self) -> None:
         import zenoh
 
-        # The handler's own `recv`: the subscriber's borrows it, and then forbids to undeclare it.
         handler = self._subscriber.handler
         with suppress(zenoh.ZError):  # the ring is closed
             while True:
@@ -122,7 +120,6 @@ class ZenohLink:
             if self._place is not None:
                 self._place.leave()
             try:
-                self._subscriber.undeclare()  # type: ignore[no-untyped-call]  # zenoh's stubs
                 self._session.close()  # type: ignore[no-untyped-call]  # zenoh's stubs
             except zenoh.ZError as error:
                 self._context.log.debug("zenoh: close: %s", error)

@@ -46,8 +46,9 @@ class Node(ABC):
         path = Path(f"{self._setup.receipts}-{len(self._lives) + 1}.receipts")
         self._answers = asyncio.Queue()
         self._lives.append((path, asyncio.get_running_loop().time(), None))
-        self.is_open = True
         await self._begin(msgspec.structs.replace(self._setup, receipts=str(path)))
+        # Only now: somebody looks on while the process is being made.
+        self.is_open = True
         await self.answer("ready")
 
     async def answer(self, word: str) -> None:
@@ -205,7 +206,7 @@ class ProcessNode(Node):
         self._answers.put_nowait("")
 
     def _has_ended(self) -> bool:
-        return self._process is None or self._process.returncode is not None
+        return self._process is not None and self._process.returncode is not None
 
     async def _reason(self) -> str:
         assert self._process is not None

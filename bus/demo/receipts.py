@@ -96,5 +96,7 @@ class Receipts:
 def read(path: str | Path) -> tuple[Counters, tuple[Account, ...]]:
     """What a file says; exact once its process is dead or quiet."""
     content = Path(path).read_bytes()
-    counters, *accounts = _SLOT.iter_unpack(content[: len(content) // _SLOT.size * _SLOT.size])
-    return Counters(*counters), tuple(Account(*numbers) for numbers in accounts)
+    slots = list(_SLOT.iter_unpack(content[: len(content) // _SLOT.size * _SLOT.size]))
+    # It may have been made just now, and be empty.
+    counters = Counters(*slots[0]) if slots else Counters()
+    return counters, tuple(Account(*numbers) for numbers in slots[1:])

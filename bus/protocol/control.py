@@ -20,6 +20,8 @@ MAX_RANGES = 16
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ - 1)]
 Epoch = Annotated[int, msgspec.Meta(ge=0)]
+# One above the largest number is 2^63, which a bound of the decoder cannot name.
+Next = Annotated[int, msgspec.Meta(ge=0)]
 Range = tuple[Number, Number]
 
 
@@ -66,7 +68,7 @@ class Account(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The ledger of one peer epoch: everything that became of its numbers since `baseline`."""
 
     epoch: Epoch
-    baseline: Number
+    baseline: Next
     position: Number
     delivered: Number
     repaired: Number

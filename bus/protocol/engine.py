@@ -305,11 +305,11 @@ class Engine:
             self._live[peer.epoch] = peer
         if peer.is_down and not peer.is_bye:
             peer.is_down = False
-            self._sink.change(Up(peer.node, peer.epoch))
 
     def _lower(self, peer: Peer) -> None:
         peer.is_down, peer.lists_us = True, False
-        if self._names.current(peer.node) == peer.epoch:
+        if self._names.up.get(peer.node) == peer.epoch:
+            del self._names.up[peer.node]
             self._sink.change(Down(peer.node, peer.epoch))
 
     def _receive_heartbeat(self, outlet: Outlet, header: Header, beat: Heartbeat, now: float) -> None:
@@ -332,12 +332,12 @@ class Engine:
             outlet.heard_of[peer.epoch] = (int(now * 1e6), header.sent_us)
         if beat.counter > peer.counter and not peer.is_bye:
             # A late goodbye does not take the name back from its successor.
-            is_last = bool(header.flags & BYE) and not is_new
-            old = None if is_last else self._names.beat(peer.node, peer.epoch, now)
-            if old is not None:
-                self._succeed(peer, old, is_new)
-            elif is_new:
-                self._sink.change(Up(peer.node, peer.epoch))
+            if is_new or not header.flags & BYE:
+                if (old := self._names.beat(peer.node, peer.epoch, now)) is not None:
+                    self._succeed(peer, old, is_new)
+                if peer.node not in self._names.up:
+                    self._names.up[peer.node] = peer.epoch
+                    self._sink.change(Up(peer.node, peer.epoch))
             for entry in beat.entries:
                 if entry.epoch == self.epoch:
                     self._listed(peer, entry, header.sent_us, now)
@@ -368,9 +368,8 @@ class Engine:
                         other.is_told = False
                     other.tell("restarted")
             former = self.peers.get(old)
-            if former is None or former.is_bye:
-                self._sink.change(Up(peer.node, peer.epoch))
-            else:
+            if former is not None and not former.is_bye:
+                self._names.up[peer.node] = peer.epoch
                 self._sink.change(Restarted(peer.node, old, peer.epoch))
         self._judge_name(peer.node)
 

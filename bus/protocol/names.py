@@ -22,6 +22,9 @@ class Names:
         self._former: dict[str, set[int]] = {}
         self._returns: dict[str, int] = {}
         self._counted: dict[str, float] = {}
+        # Name -> the epoch that was told as up. Not always the current one: late frames of a dead epoch
+        # may take the name for a moment, but say nothing about who lives.
+        self.up: dict[str, int] = {}
 
     def current(self, name: str) -> int | None:
         """The epoch that beat last under this name."""
@@ -54,6 +57,8 @@ class Names:
     def forget(self, name: str, epoch: int) -> None:
         """The epoch is no longer known (bounded memory)."""
         self._former.get(name, set()).discard(epoch)
+        if self.up.get(name) == epoch:
+            del self.up[name]
         if self._current.get(name) == epoch:
             del self._current[name]
             self._former.pop(name, None)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 WINDOW = 2
 SLOW_CONFIRM = 0.250
 FAST_CONFIRM = 0.050
-MIN_FRAME = 1_024
+# Below this a smaller frame helps nobody: a server that is slow whatever the size would carry nothing.
+MIN_FRAME = 8_192
 HEARTBEAT_INTERVAL = 1.0
 ANSWER_INTERVAL = 0.1
 REPEAT_SHARE = 4
@@ -122,7 +123,7 @@ class Outlet:
         )  # fmt: skip
         guilty = lone & self.suspects
         self.suspects = lone
-        self.limit = max(MIN_FRAME, self.limit // 2)
+        self._halve()
         return guilty
 
     def launch(self, frame: bytes, now: float, first: int = 0, last: int = 0) -> bytes:
@@ -141,9 +142,12 @@ class Outlet:
             return
         took = now - flight.sent_at
         if took > SLOW_CONFIRM:
-            self.limit = max(MIN_FRAME, self.limit // 2)
+            self._halve()
         elif took < FAST_CONFIRM:
             self.limit = min(self._ceiling, self.limit * 2)
+
+    def _halve(self) -> None:
+        self.limit = min(self.limit, max(MIN_FRAME, self.limit // 2))
 
     def queue_repeats(self, entries: Sequence[Entry]) -> None:
         """Repeat these, then say where we stand."""

@@ -46,7 +46,6 @@ class Stream:
         self.lost = 0
         self.taken = 0
         self.heard_at = now
-        self.is_up: bool | None = None
         # When the last Resync was told.
         self.told_at = -inf
 
@@ -89,7 +88,11 @@ class Oracle:
             return "knows nothing"
         if peer.next != life.last + 1 or peer.in_hole:
             return f"is at {peer.next - 1}, target {peer.target}, of {life.last}"
-        return "still misses a newer heartbeat" if peer.is_told or peer.is_down else ""
+        if peer.is_told or peer.is_down:
+            return "still misses a newer heartbeat"
+        if node.life.witness.up.get(life.node) != life.epoch and not self.net.has_twins(life.node):
+            return "was not told the rise"
+        return ""
 
     def balance(self) -> None:
         """Compare the engines' books with ours. Raises Violation."""
@@ -123,10 +126,14 @@ class Witness:
 
     def __init__(self, oracle: Oracle, node: SimNode) -> None:
         self.streams: dict[int, Stream] = {}
+        # Node name -> the epoch that was told as up.
+        self.up: dict[str, int] = {}
         self._oracle = oracle
         self._net = oracle.net
         self._node = node
         self._life = node.life
+        # No event that fits into a frame of this size is ever too large.
+        self._smallest = min(MIN_FRAME, oracle.net.sizes.frame, oracle.net.sizes.max_message)
 
     # -- what the engine is given ------------------------------------------------------------------
 
@@ -180,17 +187,17 @@ class Witness:
                 raise Violation(f"{self._net.now:.3f} s: {self._life.label} is told {change}")
             return
         if isinstance(change, Restarted):
-            # Late frames of a dead epoch may make it look like the successor: then anything may come.
-            self._stream(change.old).is_up = None
-            epoch = change.new
-        else:
-            assert isinstance(change, Up | Down)
-            epoch = change.epoch
-        stream = self._stream(epoch)
-        is_up = not isinstance(change, Down)
-        if stream.is_up is is_up:
-            self._fail(stream.life, f"{change}, but it was so before")
-        stream.is_up = is_up
+            self._stream(change.new)
+            self.up[change.node] = change.new
+            return
+        assert isinstance(change, Up | Down)
+        stream = self._stream(change.epoch)
+        if isinstance(change, Up):
+            if change.node in self.up:
+                self._fail(stream.life, f"{change}, but {self.up[change.node]} is up")
+            self.up[change.node] = change.epoch
+        elif self.up.pop(change.node, None) != change.epoch:
+            self._fail(stream.life, f"{change}, but it was not up")
         if isinstance(change, Down) and stream.life.end is None:
             if self._net.now - stream.heard_at < DOWN - STEP:
                 self._fail(stream.life, f"Down, but heard {self._net.now - stream.heard_at:.1f} s ago")
@@ -237,7 +244,7 @@ class Witness:
             true = life.events[seq - 1] if seq <= life.last else b""
             if event == true:
                 self._hand_over([Received(life.node, life.epoch, seq, life.bodies[seq - 1])], len(event))
-            elif event == TOMBSTONE and len(true) > MIN_FRAME - BODY_START:
+            elif event == TOMBSTONE and len(true) > self._smallest - BODY_START:
                 gap = Gap(life.node, life.epoch, ((seq, seq),), "too_large_for_link")
                 self._node.received.append(gap)
                 for subscriber in self._node.subscribers:

@@ -7,6 +7,7 @@ must catch them. A toy without a mistake passes everything. Patience is short: n
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -78,7 +79,7 @@ CAUGHT: dict[type[Toy], tuple[str, str]] = {
 @pytest.fixture(autouse=True)
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toys.install(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
 
 
 def complaints(toy: type[Toy], names: Iterable[str], patience: float) -> dict[str, str]:

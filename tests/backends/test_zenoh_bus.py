@@ -14,7 +14,10 @@ import anyio
 import pytest
 
 from bus import Bus, ConfigError, Event
-from tests.backends.zenoh_node import Node
+from bus.config import Zenoh
+from bus.errors import Fault, LinkError
+from bus_zenoh import ZenohBackend
+from tests.backends.zenoh_node import Node, context
 
 
 class Said(Event, frozen=True, tag="test.zenoh.said"):
@@ -140,6 +143,22 @@ def holds(bus: Bus, state: str) -> Callable[[], bool]:
     return lambda: bus.status().links[0].state == state
 
 
+async def test_link_of_a_client_ends_when_its_router_dies(nodes: ExitStack) -> None:
+    port = free_port()
+    server = nodes.enter_context(router(port)).up()
+    text = f'{{mode: "client", connect: {{endpoints: ["tcp/127.0.0.1:{port}"]}}}}'
+    backend = ZenohBackend(Zenoh(config=text), context("c"))
+    link = await backend.connect()
+    run = asyncio.create_task(link.run())
+    await asyncio.sleep(0)
+    assert not run.done()
+    server.kill()
+    with pytest.raises(LinkError, match="router is lost") as caught:
+        await asyncio.wait_for(run, 5)
+    assert backend.classify(caught.value) is Fault.UNREACHABLE
+    await link.close()
+
+
 async def test_clients_come_back_soon_after_their_router_was_killed(nodes: ExitStack) -> None:
     port = free_port()
     first = nodes.enter_context(router(port)).up()
@@ -163,6 +182,19 @@ async def test_clients_come_back_soon_after_their_router_was_killed(nodes: ExitS
             assert await anext(aiter(inbox)) == Said(7)
         assert time.monotonic() - started < 6
         assert (await a.confirm(seq, 8)).heard == {"b"}
+
+
+async def test_bus_beside_a_frozen_process_opens_and_closes_in_time(nodes: ExitStack) -> None:
+    name = cluster()
+    frozen = nodes.enter_context(Node("frozen", name)).up()
+    frozen.freeze()
+    async with Bus.open("zenoh://", cluster=name) as bus:
+        await bus.ready(8)
+        started = time.monotonic()
+        await bus.aclose()
+        assert time.monotonic() - started < 2
+    frozen.thaw()
+    assert frozen.close() == 0
 
 
 async def test_wrong_text_is_told_by_open_and_a_wrong_directory_by_ready(

@@ -145,6 +145,19 @@ async def test_given_up_connect_closes_what_it_opened(sockets: Path, monkeypatch
     await eventually(lambda: not zenoh_threads() and not list(sockets.iterdir()))
 
 
+async def test_connect_given_up_in_the_moment_of_success_closes_again(sockets: Path) -> None:
+    task = asyncio.create_task(ZenohBackend(LOCAL, context("c")).connect())
+    await asyncio.sleep(0)
+    while "bus-zenoh-reader" not in zenoh_threads():  # the loop stands still: it hears of nothing
+        threading.Event().wait(0.001)
+        if task.done() or not any(t.name.startswith("AnyIO") for t in threading.enumerate()):
+            await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await eventually(lambda: not zenoh_threads() and not os.listdir(sockets))
+
+
 async def test_connect_to_a_silent_server_does_not_hold_the_loop_and_ends_by_itself() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

@@ -104,6 +104,27 @@ def test_of_two_that_start_together_at_least_one_sees_the_other() -> None:
         places.clear()
 
 
+def test_place_that_was_cleared_before_it_was_locked_is_not_used(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = fcntl.flock
+    cleared: list[Path] = []
+
+    def clear_first(fd: int, how: int) -> None:
+        if not cleared:
+            cleared.extend((root / "bus.c").iterdir())
+            for path in cleared:
+                path.unlink()
+        lock(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", clear_first)
+    place = Place("bus.c")
+    ids = list((root / "bus.c").glob("*.id"))
+    assert [path.stem for path in ids] == [socket_of(place).stem]
+    assert ids != cleared
+    place.leave()
+
+
 def test_coming_and_going_at_the_same_time_breaks_nothing(root: Path) -> None:
     errors: list[Exception] = []
 

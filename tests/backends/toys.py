@@ -454,5 +454,6 @@ def install(folder: Path) -> None:
     metadata = folder / "toys-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1.0\n")
-    lines = [f"{toy.__name__} = {__name__}:{toy.__name__}" for toy in (Sound, *TWELVE, *MORE)]
+    names = [Sound.__name__, *(toy.__name__ for toy in (*TWELVE, *MORE))]
+    lines = [f"{name} = {__name__}:{name}" for name in names]
     (metadata / "entry_points.txt").write_text("\n".join(["[bus.backends]", *lines, ""]))

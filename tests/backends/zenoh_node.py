@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from bus.backend import Context
 from bus.config import Zenoh
@@ -125,12 +126,11 @@ class Node:
     def hears(self, *others: Node, within: float = 8.0) -> None:
         """From now on it hears these."""
         since = time.monotonic()
-        for other in others:
-            until(
-                lambda other=other: self.said(f"hears {other.name}", since),
-                within,
-                lambda other=other: f"{self.name} does not hear {other.name}",
-            )
+
+        def missing() -> list[str]:
+            return [other.name for other in others if not self.said(f"hears {other.name}", since)]
+
+        until(lambda: not missing(), within, lambda: f"{self.name} does not hear {missing()}")
 
     def freeze(self) -> None:
         self._process.send_signal(signal.SIGSTOP)
@@ -227,7 +227,12 @@ async def live(name: str, cluster: str, config: str, local: bool, flood: int) ->
 
 
 def main() -> None:
-    options = {"flood": 0, "router": False, "user": None, **json.loads(sys.argv[1])}
+    options: dict[str, Any] = {
+        "flood": 0,
+        "router": False,
+        "user": None,
+        **json.loads(sys.argv[1]),
+    }
     if options["user"] is not None:
         # A whole life first: the other user may not be able to read the modules.
         asyncio.run(live("", f"warm-up-{os.getpid()}", "{}", True, -1))

@@ -107,6 +107,11 @@ def cluster_of(bus: Bus) -> str:
     return bus.status().links[0].channel.removeprefix("bus.")
 
 
+def open_beside(bus: Bus, node: str) -> Bus:
+    """One more bus in the cluster of another one."""
+    return Bus.open("memory://", node=node, cluster=cluster_of(bus))
+
+
 def epoch(bus: Bus) -> int:
     """The epoch of a bus."""
     return bus.status().epoch

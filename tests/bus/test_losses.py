@@ -21,6 +21,7 @@ from tests.bus.cluster import (
     cluster_of,
     epoch,
     notes,
+    open_beside,
     simulated,
     take,
 )
@@ -92,29 +93,28 @@ async def test_a_loss_comes_to_every_subscriber_whatever_its_types() -> None:
 @simulated
 async def test_a_node_that_dies_is_told_as_one_resync() -> None:
     with MemoryFaults() as faults:
-        async with buses("b") as (b,), b.subscribe(Note) as inbox:
-            async with Bus.open("memory://", node="a", cluster=cluster_of(b)) as a:
-                await a.ready(peers=1)
-                for note in notes(1, 3):
-                    a.publish(note)
-                await asyncio.sleep(0.5)
-                faults.partition("a", "b")
-                await asyncio.sleep(60)
-                assert waiting(inbox) == [*notes(1, 3), Resync("a", epoch(a), 3, "silent")]
-                (peer,) = b.status().peers
-                assert peer.state == "DOWN"
-                # It was only cut off: its log goes on in place, without a second Resync.
-                a.publish(Note(4))
-                faults.heal()
-                await asyncio.sleep(5)
-                assert waiting(inbox) == [Note(4)]
+        async with buses("b") as (b,), b.subscribe(Note) as inbox, open_beside(b, "a") as a:
+            await a.ready(peers=1)
+            for note in notes(1, 3):
+                a.publish(note)
+            await asyncio.sleep(0.5)
+            faults.partition("a", "b")
+            await asyncio.sleep(60)
+            assert waiting(inbox) == [*notes(1, 3), Resync("a", epoch(a), 3, "silent")]
+            (peer,) = b.status().peers
+            assert peer.state == "DOWN"
+            # It was only cut off: its log goes on in place, without a second Resync.
+            a.publish(Note(4))
+            faults.heal()
+            await asyncio.sleep(5)
+            assert waiting(inbox) == [Note(4)]
 
 
 @simulated
 async def test_a_restart_tells_the_end_of_the_old_log_before_the_new_one() -> None:
     with MemoryFaults() as faults:
         async with buses("b") as (b,), b.subscribe(Note) as inbox:
-            async with Bus.open("memory://", node="a", cluster=cluster_of(b)) as old:
+            async with open_beside(b, "a") as old:
                 await old.ready(peers=1)
                 old.publish(Note(1))
                 await asyncio.sleep(0.5)
@@ -122,7 +122,7 @@ async def test_a_restart_tells_the_end_of_the_old_log_before_the_new_one() -> No
                 old.publish(Note(2))
                 await asyncio.sleep(0.5)
             faults.heal()
-            async with Bus.open("memory://", node="a", cluster=cluster) as new:
+            async with open_beside(b, "a") as new:
                 await new.ready(peers=1)
                 new.publish(Note(3))
                 await asyncio.sleep(1)

@@ -258,7 +258,7 @@ async def test_a_reader_of_a_long_queue_lets_others_run() -> None:
 async def test_two_readers_of_one_subscription_are_told() -> None:
     async with buses("a") as (a,), a.subscribe(Note) as inbox, anyio.create_task_group() as group:
         group.start_soon(anext, inbox)
-        await anyio.lowlevel.checkpoint()
+        await anyio.wait_all_tasks_blocked()
         for read in (inbox.__anext__, inbox.batch):
             with pytest.raises(UsageError, match="two tasks read one subscription"):
                 await read()
@@ -360,7 +360,7 @@ async def test_leaving_ends_the_iteration_of_another_task_normally() -> None:
             items.append(await rest(inbox))
 
         group.start_soon(reads)
-        await anyio.lowlevel.checkpoint()
+        await anyio.wait_all_tasks_blocked()
         inbox.close()
         inbox.close()
         await until(lambda: items)

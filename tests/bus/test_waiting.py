@@ -25,6 +25,7 @@ from bus import (
 )
 from bus.testing.fake import FakeSystem, hangs, raises
 from bus.testing.faults import MemoryFaults
+from bus.waiting import Membership
 from tests.bus.cluster import (
     PATIENCE,
     Note,
@@ -33,6 +34,7 @@ from tests.bus.cluster import (
     cluster_of,
     epoch,
     notes,
+    open_beside,
     simulated,
     take,
     until,
@@ -45,8 +47,8 @@ async def changes(stream: AsyncIterator[Change], count: int) -> list[Change]:
         return [await anext(stream) for _ in range(count)]
 
 
-def no_change(stream: object) -> bool:
-    return not stream._inbox  # type: ignore[attr-defined, no-any-return]  # pyright: ignore  # reading would wait
+def no_change(stream: Membership) -> bool:
+    return not stream._inbox  # pyright: ignore[reportPrivateUsage]  # reading would wait
 
 
 # -- ready -----------------------------------------------------------------------------------------
@@ -176,7 +178,7 @@ async def test_a_node_that_came_later_does_not_have_what_was_before() -> None:
         await asyncio.sleep(5)
         seq = a.publish(Note(1))
         await asyncio.sleep(130)  # longer than the log keeps it
-        async with Bus.open("memory://", node="b", cluster=cluster_of(a)) as b:
+        async with open_beside(a, "b") as b:
             await b.ready(peers=1)
             assert await a.confirm(seq, timeout=5) == Confirmed(frozenset(), frozenset({"b"}))
             seq = a.publish(Note(2))
@@ -221,7 +223,7 @@ async def test_status_tells_latency_and_time_in_state() -> None:
 async def test_a_node_without_peers_is_alone() -> None:
     async with buses("a") as (a,):
         assert a.status().alone
-        async with Bus.open("memory://", node="b", cluster=cluster_of(a)) as b:
+        async with open_beside(a, "b") as b:
             await b.ready(PATIENCE, peers=1)
             assert not a.status().alone
         await until(lambda: a.status().alone)
@@ -237,7 +239,7 @@ async def test_membership_starts_with_who_is_here_and_tells_who_comes_and_goes()
     async with buses("a", "b") as (a, b):
         stream = a.membership()
         assert await changes(stream, 1) == [Up("b", epoch(b))]
-        async with Bus.open("memory://", node="c", cluster=cluster_of(a)) as c:
+        async with open_beside(a, "c") as c:
             assert await changes(stream, 1) == [Up("c", epoch(c))]
         assert await changes(stream, 1) == [Down("c", epoch(c))]
 
@@ -246,10 +248,10 @@ async def test_membership_starts_with_who_is_here_and_tells_who_comes_and_goes()
 async def test_a_node_that_comes_back_under_its_name_is_up_after_its_goodbye() -> None:
     async with buses("a") as (a,):
         stream = a.membership()
-        async with Bus.open("memory://", node="b", cluster=cluster_of(a)) as old:
+        async with open_beside(a, "b") as old:
             assert await changes(stream, 1) == [Up("b", epoch(old))]
         assert await changes(stream, 1) == [Down("b", epoch(old))]
-        async with Bus.open("memory://", node="b", cluster=cluster_of(a)) as new:
+        async with open_beside(a, "b") as new:
             assert await changes(stream, 1) == [Up("b", epoch(new))]
 
 
@@ -258,11 +260,11 @@ async def test_a_node_that_died_and_comes_back_restarted() -> None:
     with MemoryFaults() as faults:
         async with buses("a") as (a,):
             stream = a.membership()
-            async with Bus.open("memory://", node="b", cluster=cluster_of(a)) as old:
+            async with open_beside(a, "b") as old:
                 await old.ready(peers=1)
                 faults.partition("a", "b")
             faults.heal()
-            async with Bus.open("memory://", node="b", cluster=cluster_of(a)) as new:
+            async with open_beside(a, "b") as new:
                 await new.ready(peers=1)
                 assert await changes(stream, 2) == [
                     Up("b", epoch(old)),
@@ -290,8 +292,8 @@ async def test_two_processes_with_one_name_are_told_on_every_side() -> None:
     async with buses("a") as (a,):
         streams = [a.membership()]
         async with (
-            Bus.open("memory://", node="twin", cluster=cluster_of(a)) as one,
-            Bus.open("memory://", node="twin", cluster=cluster_of(a)) as other,
+            open_beside(a, "twin") as one,
+            open_beside(a, "twin") as other,
         ):
             streams += [one.membership(), other.membership()]
             await asyncio.sleep(20)
@@ -317,7 +319,7 @@ async def test_two_readers_of_one_membership_are_told() -> None:
     async with buses("a") as (a,), anyio.create_task_group() as group:
         stream = a.membership()
         group.start_soon(anext, stream)
-        await anyio.lowlevel.checkpoint()
+        await anyio.wait_all_tasks_blocked()
         with pytest.raises(UsageError, match="two tasks read one membership"):
             await anext(stream)
         group.cancel_scope.cancel()

@@ -37,6 +37,11 @@ def test_what_was_saved_is_read_back(tmp_path: Path) -> None:
     assert read(tmp_path / "r")[1][0] == Account(1, 5, 6, delivered=2)
 
 
+def test_a_file_that_is_being_made_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "r").touch()
+    assert read(tmp_path / "r") == (Counters(), ())
+
+
 def test_epochs_are_as_large_as_the_bus_makes_them(tmp_path: Path) -> None:
     written = receipts(tmp_path / "r")
     written.account((1 << 63) - 1).take(1 << 40)

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -118,7 +118,7 @@ def cluster_name() -> str:
 @asynccontextmanager
 async def node(
     harness: Harness, name: str, cluster: str, coordinator: Coordinator | None = None
-) -> AsyncIterator[Node]:
+) -> AsyncGenerator[Node, None]:
     """One open node; it need not be ready."""
     one = Node(name, cluster, harness.coordinator() if coordinator is None else coordinator)
     async with one.bus:
@@ -135,7 +135,7 @@ async def node(
 
 
 @asynccontextmanager
-async def nodes(harness: Harness, count: int, cluster: str | None = None) -> AsyncIterator[list[Node]]:
+async def nodes(harness: Harness, count: int, cluster: str | None = None) -> AsyncGenerator[list[Node], None]:
     """`count` nodes of one cluster that all hear each other."""
     name = cluster_name() if cluster is None else cluster
     async with AsyncExitStack() as stack:

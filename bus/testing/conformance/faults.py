@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -185,7 +185,7 @@ class Faults:
 
 
 @asynccontextmanager
-async def publishing(made: Sequence[Node]) -> AsyncIterator[None]:
+async def publishing(made: Sequence[Node]) -> AsyncGenerator[None, None]:
     """Every node publishes about 200 events per second during the block."""
     is_over = False
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def descriptors() -> set[tuple[str, str]]:
 
 
 @asynccontextmanager
-async def nothing_left(seconds: float) -> AsyncIterator[None]:
+async def nothing_left(seconds: float) -> AsyncGenerator[None, None]:
     """The block leaves no task, thread, process or descriptor; they have `seconds` to go."""
     before = descriptors()
     async with no_leaks(seconds):
@@ -58,7 +58,7 @@ class Gaps:
 
 
 @asynccontextmanager
-async def watchdog() -> AsyncIterator[Gaps]:
+async def watchdog() -> AsyncGenerator[Gaps, None]:
     """Measure the loop during the block."""
     gaps = Gaps()
     task = asyncio.create_task(gaps.watch(), name="conformance.watchdog")
@@ -82,7 +82,7 @@ class _Listener(logging.Handler):
 
 
 @contextmanager
-def overheard() -> Iterator[list[str]]:
+def overheard() -> Generator[list[str], None, None]:
     """Every line that is logged during the block, by whomever, with tracebacks."""
     listener = _Listener()
     root = logging.getLogger()

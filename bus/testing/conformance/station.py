@@ -12,7 +12,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -234,7 +234,9 @@ class Station:
 
 
 @asynccontextmanager
-async def stations(harness: Harness, count: int, on: str | None = None) -> AsyncIterator[list[Station]]:
+async def stations(
+    harness: Harness, count: int, on: str | None = None
+) -> AsyncGenerator[list[Station], None]:
     """`count` connected stations of one channel that hear each other."""
     name = channel() if on is None else on
     made = [Station(harness, name, f"station-{number}") for number in range(1, count + 1)]
