@@ -20,7 +20,7 @@ from bus.protocol.limits import Limits
 from bus.protocol.log import Oversize
 from bus.routing import CallbackRoute, InboxRoute, Route, Router
 from bus.signals import Change, Confirmed, Loss, Status, Up
-from bus.subscription import Callback, Subscription, widen
+from bus.subscription import Callback, Subscription
 from bus.waiting import Membership
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ class Bus:
             self._router.remove(route)
             self._subscriptions.pop(subscription, None)
 
-        subscription: Subscription[Event] = Subscription(widen(inbox), waker, leave, lambda: sleep(loop, 0))
+        subscription: Subscription[Event] = Subscription(inbox, waker, leave, lambda: sleep(loop, 0))
         self._subscriptions[subscription] = None
         self._add_route(route)
         return subscription

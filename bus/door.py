@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from bus.backend import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from bus.node import Node
     from bus.protocol.outlet import Outlet
@@ -63,13 +63,18 @@ class Door:
     def deliver_from_thread(self, frames: Sequence[bytes], /, *, wait: bool = True) -> bool:
         """A batch from another thread; bounded (see `bus.backend.ThreadDoor`)."""
         while not self._room.acquire(blocking=wait, timeout=LOOK_AGAIN if wait else None):
-            if self._is_shut or not wait:
+            # Also looks whether the loop still runs: one that died cannot make room.
+            if not wait or self._is_shut or not self._call_soon(_nothing):
                 return False
+        return self._call_soon(partial(self._deliver_batch, frames)) and not self._is_shut
+
+    def _call_soon(self, call: Callable[[], object]) -> bool:
         try:
-            self._node.loop.call_soon_from_thread(partial(self._deliver_batch, frames))
+            self._node.loop.call_soon_from_thread(call)
         except RuntimeError:
             self._is_shut = True
-        return not self._is_shut
+            return False
+        return True
 
     def confirmed(self) -> None:
         """One more frame is confirmed by the server."""
@@ -85,3 +90,7 @@ class Door:
         self._room.release()
         for frame in frames:
             self.deliver(frame)
+
+
+def _nothing() -> None:
+    """Only to see whether the loop takes calls."""

@@ -9,7 +9,7 @@ frame with an unknown or broken event is taken apart event by event.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Union, dataclass_transform
 
 import msgspec
 
@@ -21,14 +21,19 @@ if TYPE_CHECKING:
 RESERVED_TAGS = 16
 
 
-class Event(msgspec.Struct, array_like=True, frozen=True, gc=False):
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
+class EventMeta(msgspec.StructMeta):
+    """Tells type checkers that event classes are frozen without saying so each time."""
+
+
+class Event(msgspec.Struct, metaclass=EventMeta, array_like=True, frozen=True, gc=False):
     """Base of all events: `class CacheInvalidated(Event, tag="cache.invalidated"): account: int`.
 
     `tag` is a short string, or an int from 16 up (0-15 are ours); a subclass must name its own.
     """
 
 
-class Message(Event, frozen=True, tag=0):
+class Message(Event, tag=0):
     """The untyped event: a topic of words joined by dots, and bytes.
 
     `Bus.subscribe(Message, topic="mail.*.new")`: `*` stands for one word, `>` for one or more at
@@ -39,7 +44,7 @@ class Message(Event, frozen=True, tag=0):
     body: bytes
 
 
-class Tombstone(Event, frozen=True, tag=1):
+class Tombstone(Event, tag=1):
     """Stands in the log for an event that no link could carry; receivers are told a Gap (rule 16)."""
 
 

@@ -151,6 +151,7 @@ class Router:
 
     def events(self, peer: Peer, header: Header, frame: bytes, skip: int) -> None:
         """The events of one DATA frame, in order."""
+        events: list[Event] | None = None
         try:
             body = events_of(frame, header)
             events = self._types.decode(body)

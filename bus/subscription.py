@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bus.errors import Closed, UsageError
 from bus.event import Event
@@ -122,8 +122,3 @@ class Callback:
     def close(self) -> None:
         """Call no more. Idempotent."""
         self._leave()
-
-
-def widen(inbox: Inbox[Event]) -> Inbox[E_co]:
-    """The inbox as one of the types that were subscribed; the router puts nothing else into it."""
-    return cast("Inbox[E_co]", inbox)

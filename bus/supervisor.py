@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
+import traceback
 from typing import TYPE_CHECKING
 
 from bus.errors import AuthError, ConfigError, Fault, LinkError, TlsError
@@ -70,6 +71,7 @@ class Supervisor:
         self._confirms = backend.features.confirms
         self._has_server_proof = False
         self._error: str | None = None
+        self._reported = ""
         self._state = lifecycle.state
         self._since = loop.now()
         self._work = Waker(loop)
@@ -115,8 +117,10 @@ class Supervisor:
             self._go.set()
         elif action is Action.REBUILD:
             self._is_held = False
-            self._error = "no proof of life: the link was made anew"
+            self._error = "no proof of life: the link is made anew"
             self._over.set()
+        elif lifecycle.state == "DEGRADED":
+            self._error = "no proof of life"
         outlet.is_ready = lifecycle.state == "READY"
         self._note_state()
         self.wake()
@@ -245,7 +249,7 @@ class Supervisor:
             if link is not None:
                 link.abort()
         except Exception as bug:  # noqa: BLE001  # as in `_classify`
-            log.error("%s: abort raised %s", self._kind, describe(bug))
+            self._report("abort raised", bug)
 
     def _lost(self, link: Link, error: Exception) -> None:
         if link is self._link and self._is_held and not self._is_ended:
@@ -258,7 +262,7 @@ class Supervisor:
         fault = self._classify(error)
         if fault is None:
             fault = Fault.PROTOCOL
-            log.error("%s: unexpected %s", self._kind, describe(error), exc_info=error)
+            self._report("unexpected", error)
         self._error = f"{fault.value}: {describe(error)}"
         if fault.is_fatal and not self.lifecycle.was_ready:
             self.failure = _as_config_error(fault, error, self._kind)
@@ -277,11 +281,19 @@ class Supervisor:
         try:
             fault = self._backend.classify(error)
         except Exception as bug:  # noqa: BLE001  # a foreign backend's mistake must not end the supervisor
-            log.error("%s: classify raised %s", self._kind, describe(bug))
+            self._report("classify raised", bug)
             fault = None
         if isinstance(fault, Fault):
             return fault
         return Fault.UNREACHABLE if isinstance(error, LinkError) else None
+
+    def _report(self, what: str, bug: Exception) -> None:
+        """A bug, of ours or of a backend: where it came from, but once, and without its raw text."""
+        text = f"{what} {describe(bug)}"
+        if text != self._reported:
+            self._reported = text
+            trace = "".join(traceback.format_tb(bug.__traceback__))
+            log.error("%s: %s\n%s", self._kind, text, trace)
 
     def _note_state(self) -> None:
         state = self.lifecycle.state

@@ -53,7 +53,7 @@ BACKEND_MAY_IMPORT = ("bus.backend", "bus.config", "bus.errors")
 
 LONGEST = 400
 LONGEST_CONTRACT = 250
-LONGEST_PACKAGE = {"bus_redis": 600, "bus_kafka": 600}
+LONGEST_PACKAGE = {"bus_redis": 600, "bus_kafka": 600, "bus_zenoh": 500}
 LONGEST_OTHER_PACKAGE = 250
 UNCLEAR = {"manager", "managers", "helper", "helpers", "util", "utils", "impl"}
 
@@ -145,8 +145,7 @@ def layer(name: str) -> int | None:
         (len(entry), number)
         for number, entries in enumerate(LAYERS)
         for entry in entries
-        if within(name, entry)
-        and (entry != "bus" or re.fullmatch(r"bus(\.[A-Z]\w*|\.__version__)?", name))
+        if within(name, entry) and (entry != "bus" or re.fullmatch(r"bus(\.[A-Z]\w*|\.__version__)?", name))
     ]
     return max(fits)[1] if fits else None
 

@@ -30,9 +30,7 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "home")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--seeds", type=int, default=1000, help="simulation seeds to run (default 1000)"
-    )
+    parser.addoption("--seeds", type=int, default=1000, help="simulation seeds to run (default 1000)")
 
 
 def pytest_asyncio_loop_factories(

@@ -71,8 +71,6 @@ def test_command_line_is_where_the_script_looks() -> None:
 
 
 def test_python_dash_m_bus_is_the_command_line() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "bus", "--help"], capture_output=True, text=True, timeout=30
-    )
+    done = subprocess.run([sys.executable, "-m", "bus", "--help"], capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (0, "")
     assert "demo" in done.stdout

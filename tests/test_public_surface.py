@@ -112,9 +112,7 @@ def test_everything_exported_can_be_imported(module: str) -> None:
 def test_everything_exported_has_a_docstring(module: str) -> None:
     found = importlib.import_module(module)
     assert found.__doc__
-    assert [
-        text for name in exported(module) for text in unexplained(name, getattr(found, name))
-    ] == []
+    assert [text for name in exported(module) for text in unexplained(name, getattr(found, name))] == []
 
 
 def test_a_missing_docstring_is_found() -> None:
@@ -163,9 +161,7 @@ def test_every_change_is_a_change(change: str) -> None:
 
 
 def test_importing_the_bus_loads_no_backend_client_or_test_tool() -> None:
-    unwanted = (
-        "zenoh nats redis aiokafka yaml rich uvloop trio pytest bus.testing bus.cli bus.bench"
-    )
+    unwanted = "zenoh nats redis aiokafka yaml rich uvloop trio pytest bus.testing bus.cli bus.bench"
     script = (
         "import sys, bus, bus.config, bus.backend\n"
         f"print(*[m for m in sys.modules if m.startswith('bus_') or m in {unwanted.split()}])"

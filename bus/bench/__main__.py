@@ -72,10 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HarnessError as error:
         say(f"no result: {error}")
         return WRONG
-    if asked.json:
-        print(report.as_json(about, results))
-    else:
-        report.show(about, results)
+    print((report.as_json if asked.json else report.as_text)(about, results))
     return 0
 
 

@@ -23,7 +23,7 @@ Delivery = Literal["batch", "callback", "delay"]
 """How a subscriber takes events; "delay" is batch with a clock reading for each."""
 
 
-class CacheInvalidated(Event, frozen=True, tag="cache.invalidated"):
+class CacheInvalidated(Event, tag="cache.invalidated"):
     """About 127 bytes encoded. `account` is its number, or in paced runs when it was due (ns)."""
 
     account: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,8 +12,9 @@ if TYPE_CHECKING:
     from bus.bench.figures import Figures, Result
 
 VERSION = 1
-
-HEADS = ("what", "bus", "raw", "ratio", "min..max", "CPU us bus", "CPU us raw", "lost", "stable")
+NONE = "-"
+# CPU with a "/": of the publishing and of the subscribing process; without one: of one that is both.
+HEADS = ("", "bus", "raw", "ratio", "min..max", "bus us CPU", "raw us CPU", "lost bus/raw", "stable")
 
 
 def as_json(machine: dict[str, object], results: Sequence[Result]) -> str:
@@ -23,24 +23,10 @@ def as_json(machine: dict[str, object], results: Sequence[Result]) -> str:
     return msgspec.json.encode(report).decode()
 
 
-def show(machine: dict[str, object], results: Sequence[Result]) -> None:
-    """A table on stdout, in colour where rich is installed."""
-    rows = [_row(result) for result in results]
-    title = f"{machine['cores']} cores, {machine['python']}, load {machine['load_before']}"
-    if find_spec("rich") is not None:
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table(title=title)
-        for head in HEADS:
-            table.add_column(head, justify="left" if head == HEADS[0] else "right")
-        for row in rows:
-            table.add_row(*row)
-        Console().print(table)
-        return
-    print(title)
-    for line in columns([HEADS, *rows]):
-        print(line)
+def as_text(machine: dict[str, object], results: Sequence[Result]) -> str:
+    """A table, readable in a pipe, too."""
+    title = f"{machine['python']} on {machine['cores']} cores, load {machine['load_before']}"
+    return "\n".join((title, *columns([HEADS, *map(_row, results)])))
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -57,22 +43,20 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _row(result: Result) -> tuple[str, ...]:
     raw = result.raw
-    what = f"{result.scenario} {result.backend} {result.params['delivery']} {result.loop}"
-    lost = f"{result.ours.lost}" + (f" / {raw.lost}" if raw is not None else "")
     return (
-        what,
-        _figure(result.ours),
-        _figure(raw) if raw is not None else "-",
-        f"{result.ratio:.2f}" if result.ratio is not None else "-",
-        "{:.2f}..{:.2f}".format(*result.spread) if result.spread is not None else "-",
+        f"{result.scenario} {result.backend} {result.loop} {result.params['delivery']}",
+        _speed(result.ours),
+        NONE if raw is None else _speed(raw),
+        NONE if result.ratio is None else f"{result.ratio:.2f}",
+        NONE if result.spread is None else "{:.2f}..{:.2f}".format(*result.spread),
         _cpu(result.ours),
-        _cpu(raw) if raw is not None else "-",
-        lost,
+        NONE if raw is None else _cpu(raw),
+        f"{result.ours.lost}/{NONE if raw is None else raw.lost}",
         "yes" if result.stable else "no",
     )
 
 
-def _figure(figures: Figures) -> str:
+def _speed(figures: Figures) -> str:
     if figures.p50_us is not None and figures.p99_us is not None:
         return f"p50 {figures.p50_us:,.0f} p99 {figures.p99_us:,.0f} us"
     return f"{figures.rate:,.0f}/s"
@@ -81,4 +65,4 @@ def _figure(figures: Figures) -> str:
 def _cpu(figures: Figures) -> str:
     if figures.cpu_us_sub is None:
         return f"{figures.cpu_us_pub:.2f}"
-    return f"{figures.cpu_us_pub:.2f} + {figures.cpu_us_sub:.2f}"
+    return f"{figures.cpu_us_pub:.2f}/{figures.cpu_us_sub:.2f}"

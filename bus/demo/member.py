@@ -37,7 +37,7 @@ SAMPLE = 0.1
 READY = 15.0
 
 
-class RowChanged(Event, frozen=True, tag="demo.row"):
+class RowChanged(Event, tag="demo.row"):
     """A row has a new version. `epoch` and `sequence` say for the ledger which event this is."""
 
     epoch: int

@@ -305,6 +305,12 @@ class Engine:
             self._live[peer.epoch] = peer
         if peer.is_down and not peer.is_bye:
             peer.is_down = False
+            self._raise(peer)
+
+    def _raise(self, peer: Peer) -> None:
+        if peer.node not in self._names.up:
+            self._names.up[peer.node] = peer.epoch
+            self._sink.change(Up(peer.node, peer.epoch))
 
     def _lower(self, peer: Peer) -> None:
         peer.is_down, peer.lists_us = True, False
@@ -315,9 +321,8 @@ class Engine:
     def _receive_heartbeat(self, outlet: Outlet, header: Header, beat: Heartbeat, now: float) -> None:
         if header.flags & HELLO:
             outlet.beat_in = min(outlet.beat_in, max(0.0, outlet.beat_at + ANSWER_INTERVAL - now))
-        for entry in beat.entries:
-            if entry.epoch == self.epoch:
-                outlet.is_listed(header.epoch, entry.sent_us)
+        ours = [entry for entry in beat.entries if entry.epoch == self.epoch]
+        is_listed = any([outlet.is_listed(entry.sent_us) for entry in ours])
         if header.flags & OBSERVER:
             return
         if beat.min_version > wire.VERSION or beat.max_version < wire.VERSION:
@@ -328,6 +333,8 @@ class Engine:
         if peer is None:
             peer = self._meet(header.epoch, beat, now)
         outlet.heard = True
+        if is_listed:
+            outlet.listed_by.add(peer.epoch)
         if header.sent_us > outlet.heard_of.get(peer.epoch, (0, 0))[1]:
             outlet.heard_of[peer.epoch] = (int(now * 1e6), header.sent_us)
         if beat.counter > peer.counter and not peer.is_bye:
@@ -335,12 +342,9 @@ class Engine:
             if is_new or not header.flags & BYE:
                 if (old := self._names.beat(peer.node, peer.epoch, now)) is not None:
                     self._succeed(peer, old, is_new)
-                if peer.node not in self._names.up:
-                    self._names.up[peer.node] = peer.epoch
-                    self._sink.change(Up(peer.node, peer.epoch))
-            for entry in beat.entries:
-                if entry.epoch == self.epoch:
-                    self._listed(peer, entry, header.sent_us, now)
+                self._raise(peer)
+            for entry in ours:
+                self._listed(peer, entry, header.sent_us, now)
         peer.beat(beat, header.sent_us, bool(header.flags & BYE))
         self._heard(peer, outlet, header)
         if peer.is_bye and not peer.is_down:
@@ -456,9 +460,11 @@ class Engine:
         victim = max(self.peers.values(), key=lambda peer: (peer.is_over, peer.is_told, peer.silent))
         if not victim.is_over:
             victim.tell("forgotten")
+        victim.release()
         for table in (self.peers, self._live, self._asking):
             table.pop(victim.epoch, None)
         for outlet in self.outlets:
             outlet.heard_of.pop(victim.epoch, None)
             outlet.said.pop(victim.epoch, None)
+            outlet.listed_by.discard(victim.epoch)
         self._names.forget(victim.node, victim.epoch)

@@ -12,14 +12,22 @@ trailer whose length is the last four bytes. All other bodies are msgpack maps
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from typing import NamedTuple
+import zlib
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import NamedTuple, cast
 
-try:
-    # Four times the speed of the zlib that most systems have; the same polynomial (extra "fast").
-    from isal.isal_zlib import crc32
-except ImportError:
-    from zlib import crc32
+
+def _fastest_crc32() -> Callable[[bytes | memoryview, int], int]:
+    """isal's is four times as fast as the zlib of most systems, for the same polynomial (extra "fast")."""
+    try:
+        module = import_module("isal.isal_zlib")
+    except ImportError:
+        return zlib.crc32
+    return cast("Callable[[bytes | memoryview, int], int]", module.crc32)
+
+
+crc32 = _fastest_crc32()
 
 MAGIC = 0xB05C
 VERSION = 1
@@ -87,7 +95,7 @@ def check(frame: bytes, header: Header) -> None:
     if header.flags & SEALED:
         raise FrameError("sealed")
     # Body first into one buffer would copy it; a memoryview does not (142 ns instead of 1.3 us).
-    if crc32(memoryview(frame)[HEADER_SIZE:], crc32(frame[:_HEAD_SIZE])) != header.crc:
+    if crc32(memoryview(frame)[HEADER_SIZE:], crc32(frame[:_HEAD_SIZE], 0)) != header.crc:
         raise FrameError("crc")
     # Heartbeats hand `sent_us` back: one above the range of their numbers would spoil all of ours.
     if header.sent_us >= MAX_SEQ:
@@ -105,7 +113,7 @@ def pack(
 ) -> bytes:
     """Build one frame."""
     head = _HEAD.pack(MAGIC, VERSION, kind, flags, count, epoch, first_seq, sent_us, 0)
-    return b"".join((head, _CRC.pack(crc32(body, crc32(head))), body))
+    return b"".join((head, _CRC.pack(crc32(body, crc32(head, 0))), body))
 
 
 def pack_events(epoch: int, first_seq: int, sent_us: int, events: Sequence[bytes]) -> bytes:

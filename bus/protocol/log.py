@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bus.protocol.frame import BODY_START, HEADER_SIZE, MAX_COUNT, as_repeat, pack_events
+from bus.protocol.frame import BODY_START, HEADER_SIZE, MAX_COUNT, pack_events
 
 if TYPE_CHECKING:
     from bus.protocol.limits import Limits
@@ -64,11 +64,6 @@ class Entry:
         """The finished frame; only after the log has sealed the entry."""
         assert isinstance(self.data, bytes)
         return self.data
-
-    @property
-    def repeat(self) -> bytes:
-        """The frame, marked as a repeat."""
-        return as_repeat(self.frame)
 
     def events(self) -> list[bytes]:
         """The encoded events, copied out of the frame when it is one."""

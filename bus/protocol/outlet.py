@@ -22,7 +22,7 @@ WINDOW = 2
 SLOW_CONFIRM = 0.250
 FAST_CONFIRM = 0.050
 # Below this a smaller frame helps nobody: a server that is slow whatever the size would carry nothing.
-MIN_FRAME = 8_192
+MIN_FRAME = 4_096
 HEARTBEAT_INTERVAL = 1.0
 ANSWER_INTERVAL = 0.1
 REPEAT_SHARE = 4
@@ -96,18 +96,19 @@ class Outlet:
         self.said.clear()
         self.echoed = self.heard = self.listed = False
 
-    def is_listed(self, epoch: int, sent_us: int) -> None:
-        """A peer says which heartbeat of ours it heard last on this link (rule 9).
+    def is_listed(self, sent_us: int) -> bool:
+        """Somebody says which heartbeat of ours it heard last on this link: is that of this connection?
 
-        One from before this connection proves nothing; one that was heard before is no news, since
-        a peer goes on listing us for a while when it has become deaf.
+        One from before proves nothing, and one that was listed before is no news: who has become deaf
+        goes on listing us for a while (rule 9).
         """
-        if sent_us > self._up_us:
-            self.hello = False
-            self.listed_by.add(epoch)
+        if sent_us <= self._up_us:
+            return False
+        self.hello = False
         if sent_us > self._proven_us:
             self._proven_us = sent_us
             self.listed = True
+        return True
 
     def down(self) -> frozenset[int]:
         """The connection is gone: halve the frames, send again what no server confirmed.

@@ -158,11 +158,15 @@ class Peer:
 
     def tell(self, reason: str) -> None:
         """Say once that its end is unknown: Resync. Closes nothing, but frees what was held (rule 6)."""
+        self.release()
         if not self.is_told:
             self.is_told = True
-            self._release(self._ahead)
-            self._ahead = []
             self._sink.loss(Resync(self.node, self.epoch, self.next - 1, reason))
+
+    def release(self) -> None:
+        """Free what is held: it is asked for again if the sender comes back."""
+        self._drop(self._ahead)
+        self._ahead = []
 
     def spoil(self, first: int, last: int) -> None:
         """Numbers that came but hold no event: delivered before, lost now."""
@@ -257,7 +261,7 @@ class Peer:
                 self.duplicates += header.count
         del self._ahead[:done]
 
-    def _release(self, firsts: list[int]) -> None:
+    def _drop(self, firsts: list[int]) -> None:
         for first in firsts:
             self._hold.used -= len(self._held.pop(first)[1])
 
@@ -288,7 +292,7 @@ class Peer:
         false = [first for first in self._ahead if first + self._held[first][0].count - 1 > self.last]
         if false:
             self.implausible += sum(self._held[first][0].count for first in false)
-            self._release(false)
+            self._drop(false)
             self._ahead = [first for first in self._ahead if first in self._held]
         if self.next > self.last + 1:
             self.implausible += self.next - self.last - 1

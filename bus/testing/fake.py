@@ -36,6 +36,7 @@ __all__ = [
     "hangs",
     "ignores_cancel",
     "raises",
+    "returns",
     "works",
 ]
 
@@ -76,6 +77,11 @@ async def floods(link: FakeLink) -> None:
         await anyio.lowlevel.checkpoint()
 
 
+async def returns(link: FakeLink) -> None:
+    """End `run` without an error, as a library does that gives up silently."""
+    raise _Return
+
+
 def raises(error: BaseException) -> Step:
     """Raise this error."""
 
@@ -83,6 +89,10 @@ def raises(error: BaseException) -> Step:
         raise error
 
     return step
+
+
+class _Return(Exception):
+    """Ends `run` normally."""
 
 
 class Attempt(NamedTuple):
@@ -107,7 +117,9 @@ class FakeSystem:
     ) -> None:  # fmt: skip
         self.features = features or Features()
         self.is_silent = is_silent
-        self.faults = {OSError: Fault.UNREACHABLE, LinkError: Fault.UNREACHABLE, **(faults or {})}
+        self.faults: dict[type[BaseException], Fault | None] = {
+            OSError: Fault.UNREACHABLE, LinkError: Fault.UNREACHABLE, **(faults or {}),
+        }  # fmt: skip
         self.attempts: list[Attempt] = []
         self.links: list[FakeLink] = []
         self._scripts: dict[Call, Iterator[Step]] = {}
@@ -152,6 +164,11 @@ class FakeSystem:
         for link in self.links:
             link.lose(error or LinkError("the fake system is gone"))
 
+    def classify(self, exc: BaseException) -> Fault | None:
+        """As `faults` says; the last entry that fits rules."""
+        fits = [kind for kind in self.faults if isinstance(exc, kind)]
+        return self.faults[fits[-1]] if fits else None
+
     async def play(self, call: Call, link: FakeLink) -> None:
         """The next step of a script."""
         step = next(self._scripts[call], works)
@@ -191,10 +208,8 @@ class FakeBackend:
         return link
 
     def classify(self, exc: BaseException) -> Fault | None:
-        """As the system's `faults` say; the last entry that fits rules."""
-        faults = self._system.faults
-        fits = [kind for kind in faults if isinstance(exc, kind)]
-        return faults[fits[-1]] if fits else None
+        """As the system says."""
+        return self._system.classify(exc)
 
 
 class FakeLink:
@@ -220,7 +235,10 @@ class FakeLink:
     async def run(self) -> None:
         """Wait until lost, proving life meanwhile."""
         self.calls.append("run")
-        await self._system.play("run", self)
+        try:
+            await self._system.play("run", self)
+        except _Return:
+            return
         while self._error is None:
             with anyio.move_on_after(PROOF_INTERVAL):
                 await self._lost.wait()

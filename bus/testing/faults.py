@@ -65,9 +65,7 @@ class MemoryFaults:
 
     def __enter__(self) -> MemoryFaults:
         if self._hub.fate is not None:
-            raise RuntimeError(
-                "somebody already decides what happens to the frames of Memory links"
-            )
+            raise RuntimeError("somebody already decides what happens to the frames of Memory links")
         self._hub.fate = self._decide
         return self
 
@@ -93,9 +91,7 @@ class MemoryFaults:
 
     def heal(self, one: str | None = None, other: str | None = None) -> None:
         """Take back the cuts between two nodes, or all cuts."""
-        self._cuts = {
-            pair for pair in self._cuts if one is not None and set(pair) != {one, other or one}
-        }
+        self._cuts = {pair for pair in self._cuts if one is not None and set(pair) != {one, other or one}}
 
     def lose(self, node: str, cluster: str = "default") -> None:
         """The connection of this node breaks; it makes a new one."""
@@ -103,9 +99,7 @@ class MemoryFaults:
             if link.context.node == node:
                 link.abort()
 
-    def _decide(
-        self, sender: _MemoryLink, receiver: _MemoryLink, frame: bytes, pass_on: PassOn
-    ) -> None:
+    def _decide(self, sender: _MemoryLink, receiver: _MemoryLink, frame: bytes, pass_on: PassOn) -> None:
         pair = (sender.context.node, receiver.context.node)
         if pair in self._cuts:
             self.dropped += 1

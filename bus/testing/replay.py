@@ -6,12 +6,6 @@ membership. Exit code 1 when a promise was broken.
 
 from __future__ import annotations
 
-import sys
-
-from bus.testing.network import SimNetwork
-from bus.testing.oracle import Violation
-from bus.testing.schedule import Schedule
-
 
 def replay(seed: int) -> tuple[str, bool]:
     """The report of one seed, and whether all promises were kept."""

@@ -38,6 +38,9 @@ Ts = TypeVarTuple("Ts")
 # for us; a function in a worker thread certainly will, unless it waits for a timer of ours.
 PATIENCE = 0.001
 PATIENCE_AT_WORK = 1.0
+# A program that never sleeps must not stop the clock: so many turns of the loop take so long.
+BUSY_TURNS = 1_000
+BUSY_STEP = 0.001
 # The loop's own socket, by which other threads wake it.
 OWN_SOCKETS = 1
 
@@ -48,11 +51,15 @@ class _JumpingSelector(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self.turns = 0
         self.calls = 0
         self.limiter: anyio.CapacityLimiter | None = None
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is not None and timeout <= 0:
+            self.turns += 1
+            if self.turns % BUSY_TURNS == 0:
+                self.now += BUSY_STEP
             return super().select(0)
         has_outside = len(self.get_map()) > OWN_SOCKETS or threading.active_count() > 1
         if timeout is None:
@@ -64,6 +71,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         is_at_work = self.calls or (self.limiter is not None and self.limiter.borrowed_tokens)
         ready = super().select(PATIENCE_AT_WORK if is_at_work else PATIENCE if has_outside else 0)
         if not ready:
+            self.turns = 0
             self.now += timeout
         return ready
 
@@ -99,9 +107,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         self._jumping.calls -= 1
 
 
-def run_sim(
-    main: Callable[[], Coroutine[Any, Any, T]], *, seed: int = 0, limit: float = 3_600.0
-) -> T:
+def run_sim(main: Callable[[], Coroutine[Any, Any, T]], *, seed: int = 0, limit: float = 3_600.0) -> T:
     """Run `main()` on a new SimLoop; returns or raises what it does.
 
     `seed` sets the module `random` for the time of the run, and the epochs of its buses; a failure

@@ -10,6 +10,7 @@ from bus.testing.conformance import Conformance, Harness
 from tests.backends.memory_server import MemoryServer
 
 
+@pytest.mark.loops
 class TestMemory(Conformance):
     @pytest.fixture
     def harness(self) -> Iterator[Harness]:

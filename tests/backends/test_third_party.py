@@ -66,13 +66,13 @@ def run(environment: dict[str, str], cwd: Path, *arguments: str) -> str:
 def test_a_third_party_backend_passes_the_suite(
     environment: dict[str, str], tmp_path: Path, theme: type
 ) -> None:
-    shutil.copy(DISTRIBUTION / "test_toy.py", tmp_path)
+    shutil.copy(DISTRIBUTION / "test_relay.py", tmp_path)
     names = [name for name in vars(theme) if name.startswith("test_")]
     out = run(
         environment, tmp_path,
         "-m", "pytest", "-q", "-rs", "-p", "pytest_asyncio.plugin", "-W", "error",
         "-o", "asyncio_default_fixture_loop_scope=function",
-        *(f"test_toy.py::TestToy::{name}" for name in names),
+        *(f"test_relay.py::TestRelay::{name}" for name in names),
     )  # fmt: skip
     assert re.search(rf"^{len(names)} passed in", out, re.MULTILINE), f"not everything ran:\n{out}"
 
@@ -82,8 +82,8 @@ def test_an_installed_backend_is_found_by_its_type_and_its_url(
 ) -> None:
     program = (
         "from bus import Bus, registry\n"
-        "Bus.open('toy://127.0.0.1:7000')\n"
-        "Bus.open({'@type': 'Toy', 'port': 7000})\n"
+        "Bus.open('relay://127.0.0.1:7000')\n"
+        "Bus.open({'@type': 'Relay', 'port': 7000})\n"
         "print(registry.known_types())\n"
     )
-    assert "'Toy'" in run(environment, tmp_path, "-c", program)
+    assert "'Relay'" in run(environment, tmp_path, "-c", program)

@@ -20,7 +20,7 @@ from bus_zenoh import ZenohBackend
 from tests.backends.zenoh_node import Node, context
 
 
-class Said(Event, frozen=True, tag="test.zenoh.said"):
+class Said(Event, tag="test.zenoh.said"):
     number: int
 
 

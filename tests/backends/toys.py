@@ -20,6 +20,7 @@ from bus.backend import Context, Fault, Features, LinkError
 from bus.config import Coordinator
 
 ASYNCIO_ONLY = Features(proof="echo", asyncio_only=True)
+SECRET = "correct horse battery staple"
 CHANNELS: dict[str, list[ToyLink]] = {}
 
 
@@ -440,6 +441,41 @@ class NeedsAsyncio(Toy):
         return await super().connect()
 
 
+# -- servers that are away, or refuse us: these fail in `connect` only --------------------------------------
+
+
+class ShowsItsSecret(Toy):
+    """Nobody answers, and the error says with which password it tried."""
+
+    async def connect(self) -> ToyLink:
+        raise ConnectionRefusedError(f"host 127.0.0.1, password {SECRET}: nobody answers")
+
+
+class GivesUpTooSoon(Toy):
+    """Nobody answers, and it takes that for a mistake in the configuration."""
+
+    async def connect(self) -> ToyLink:
+        raise ConnectionRefusedError("nobody answers")
+
+    def classify(self, exc: BaseException) -> Fault | None:
+        return Fault.CONFIG
+
+
+class TriesWrongPasswordsForEver(Toy):
+    """The server refuses the password, and it takes that for an outage."""
+
+    async def connect(self) -> ToyLink:
+        raise PermissionError("access denied")
+
+
+class ConnectsToNobody(Toy):
+    """`connect` returns a link to a server that is not there."""
+
+
+AWAY: tuple[type[Toy], ...] = (
+    ShowsItsSecret, GivesUpTooSoon, TriesWrongPasswordsForEver, ConnectsToNobody,
+)  # fmt: skip
+
 MORE: tuple[type[Toy], ...] = (
     EchoesAsAnother, FoldsCase, KeepsHistory, IgnoresTheDoor, DeliversItsBuffer, NeverConfirms,
     ConfirmsUnasked, ProvesUnasked, ProvesNothing, DreamsOfLargeFrames, RefusesLargeFrames,
@@ -449,11 +485,21 @@ MORE: tuple[type[Toy], ...] = (
 )  # fmt: skip
 
 
+async def kill() -> None:
+    """The server dies: every link is cut."""
+    for link in [link for links in CHANNELS.values() for link in links]:
+        link.abort()
+
+
+async def restart() -> None:
+    """There is nothing to start."""
+
+
 def install(folder: Path) -> None:
     """Write the metadata of a distribution that has all toys; `folder` belongs on `sys.path`."""
     metadata = folder / "toys-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1.0\n")
-    names = [Sound.__name__, *(toy.__name__ for toy in (*TWELVE, *MORE))]
+    names = [Sound.__name__, *(toy.__name__ for toy in (*TWELVE, *MORE, *AWAY))]
     lines = [f"{name} = {__name__}:{name}" for name in names]
     (metadata / "entry_points.txt").write_text("\n".join(["[bus.backends]", *lines, ""]))

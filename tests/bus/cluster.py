@@ -23,23 +23,23 @@ E = TypeVar("E", bound=Event)
 _clusters = count()
 
 
-class Note(Event, frozen=True, tag="test.note"):
+class Note(Event, tag="test.note"):
     number: int
 
 
-class Word(Event, frozen=True, tag="test.word"):
+class Word(Event, tag="test.word"):
     text: str
 
 
-class Count(Event, frozen=True, tag=77):
+class Count(Event, tag=77):
     number: int
 
 
-class Blob(Event, frozen=True, tag="test.blob"):
+class Blob(Event, tag="test.blob"):
     body: bytes
 
 
-class Anything(Event, frozen=True, tag="test.anything"):
+class Anything(Event, tag="test.anything"):
     value: Any
 
 

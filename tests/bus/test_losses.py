@@ -186,19 +186,19 @@ def test_under_every_fault_at_once_each_event_is_delivered_once_or_told(seed: in
 # -- events that cannot be read --------------------------------------------------------------------
 
 
-class Changed(Event, frozen=True, tag="test.changed"):
+class Changed(Event, tag="test.changed"):
     value: int
 
 
-class ChangedByOthers(Event, frozen=True, tag="test.changed"):
+class ChangedByOthers(Event, tag="test.changed"):
     value: str
 
 
-class Unheard(Event, frozen=True, tag="test.unheard"):
+class Unheard(Event, tag="test.unheard"):
     value: int
 
 
-class UnheardNumber(Event, frozen=True, tag=99):
+class UnheardNumber(Event, tag=99):
     value: int
 
 
@@ -248,10 +248,10 @@ async def test_types_named_at_opening_are_known_without_a_subscriber() -> None:
 
 @pytest.mark.loops
 async def test_new_fields_with_a_default_and_fields_that_are_gone_are_read() -> None:
-    class Old(Event, frozen=True, tag="test.release"):
+    class Old(Event, tag="test.release"):
         number: int
 
-    class New(Event, frozen=True, tag="test.release"):
+    class New(Event, tag="test.release"):
         number: int
         text: str = "default"
 

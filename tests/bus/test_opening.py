@@ -100,7 +100,7 @@ async def test_the_default_name_is_host_and_process() -> None:
 
 
 def test_bad_event_types_are_refused() -> None:
-    class Twin(Event, frozen=True, tag="test.note"):
+    class Twin(Event, tag="test.note"):
         pass
 
     with pytest.raises(UnknownEventType, match="used twice"):

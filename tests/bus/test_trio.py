@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from inspect import iscoroutinefunction
 from itertools import product
@@ -11,8 +12,10 @@ from typing import Any
 import anyio
 import pytest
 
+from bus import Bus
 from tests.bus import (
     test_closing,
+    test_isolation,
     test_losses,
     test_opening,
     test_publishing,
@@ -20,9 +23,12 @@ from tests.bus import (
     test_subscribing,
     test_waiting,
 )
+from tests.bus.cluster import Note
+from tests.bus.test_supervisor import SITUATIONS
 
 MODULES = (
     test_closing,
+    test_isolation,
     test_losses,
     test_opening,
     test_publishing,
@@ -82,3 +88,17 @@ def test_the_scenarios_are_found() -> None:
     found = [param.id for module in MODULES for param in scenarios(module)]
     assert len(found) > 90
     assert "test_publish_returns_the_sequence_number" in found
+
+
+@pytest.mark.parametrize("situation", sorted(SITUATIONS.keys() - {"close raises a stray cancel"}))
+def test_closing_takes_two_seconds_at_most(situation: str) -> None:
+    async def main() -> None:
+        with SITUATIONS[situation]() as system:
+            async with Bus.open(system.coordinator, node="a") as a:
+                a.publish(Note(1))
+                await anyio.sleep(0.1)
+                before = time.monotonic()
+            took = time.monotonic() - before
+            assert took < 2.3, f"it took {took:.2f} s"
+
+    anyio.run(main, backend="trio")

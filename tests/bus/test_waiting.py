@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import anyio
-import anyio.lowlevel
 import pytest
 
 from bus import (

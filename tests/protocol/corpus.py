@@ -9,6 +9,7 @@ of the protocol. Frames are only ever added. To write the file again, deliberate
 from __future__ import annotations
 
 import sys
+import zlib
 from pathlib import Path
 
 import msgspec
@@ -74,15 +75,13 @@ def foreign(frame: bytes, version: int, kind: int, flags: int, extra: dict[str, 
     """The frame as a later version might send it: another header, a body with keys of its own."""
     header = wire.parse(frame)
     body = msgspec.msgpack.decode(frame[wire.HEADER_SIZE :], type=dict[str, object])
-    later = wire.pack(
-        kind, flags, header.epoch, header.sent_us, msgspec.msgpack.encode(body | extra)
-    )
+    later = wire.pack(kind, flags, header.epoch, header.sent_us, msgspec.msgpack.encode(body | extra))
     return reseal(later[:2] + bytes([version]) + later[3:])
 
 
 def reseal(frame: bytes) -> bytes:
     """The frame with the checksum that its bytes have now."""
-    crc = wire.crc32(frame[wire.HEADER_SIZE :], wire.crc32(frame[: wire.HEADER_SIZE - 4]))
+    crc = zlib.crc32(frame[: wire.HEADER_SIZE - 4] + frame[wire.HEADER_SIZE :])
     return frame[: wire.HEADER_SIZE - 4] + crc.to_bytes(4, "little") + frame[wire.HEADER_SIZE :]
 
 
@@ -92,9 +91,7 @@ def _events(*events: object) -> list[bytes]:
 
 def _trailed() -> bytes:
     plain_frame = wire.pack_events(A, 7, NOW, _events(["cache.invalidated", 7, ["inbox"]]))
-    trailer = msgspec.msgpack.encode(
-        [[0, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]]
-    )
+    trailer = msgspec.msgpack.encode([[0, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]])
     body = plain_frame[wire.HEADER_SIZE :] + trailer + len(trailer).to_bytes(4, "little")
     return wire.pack(wire.DATA, wire.TRAILER, A, NOW, body, 7, 1)
 

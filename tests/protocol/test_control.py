@@ -131,7 +131,9 @@ def test_a_hundred_thousand_levels_under_an_unknown_key_are_refused_and_not_a_cr
         read(raw(start + b"\xa2zz" + opens * 100_000 + b"\xc0"))
 
 
-@pytest.mark.parametrize("body", [{}, {"r": 1}, {"r": [[1]]}, {"r": [[1, [[1]]]]}, {"r": [[1, [[0, -1]]]]}, []])
+@pytest.mark.parametrize(
+    "body", [{}, {"r": 1}, {"r": [[1]]}, {"r": [[1, [[1]]]]}, {"r": [[1, [[0, -1]]]]}, []]
+)
 def test_a_request_that_asks_for_nothing_readable_is_refused(body: object) -> None:
     with pytest.raises(FrameError, match="body"):
         control.read_request(packed(body))
@@ -151,9 +153,7 @@ def test_a_report_is_read(body: object) -> None:
     control.read_report(packed(body))
 
 
-@pytest.mark.parametrize(
-    "body", [{"q": -1}, {"q": "a"}, {"a": [[7, 1]]}, {"a": [account(17)]}, {"a": None}]
-)
+@pytest.mark.parametrize("body", [{"q": -1}, {"q": "a"}, {"a": [[7, 1]]}, {"a": [account(17)]}, {"a": None}])
 def test_a_report_that_nobody_sends_is_refused(body: object) -> None:
     with pytest.raises(FrameError, match="body"):
         control.read_report(packed(body))

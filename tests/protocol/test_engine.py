@@ -14,7 +14,7 @@ from bus.protocol import control, frame as wire
 from bus.protocol.control import Account, Entry, Report
 from bus.protocol.limits import Limits
 from bus.protocol.outlet import Sizes
-from bus.signals import Down, Duplicate, Gap, Resync, Restarted, Up
+from bus.signals import Down, Duplicate, Gap, Restarted, Resync, Up
 from tests.protocol.kit import Node, beat, data, exchange, kinds, request
 
 A = 11

@@ -134,9 +134,7 @@ def test_garbage_is_counted_and_nothing_else(seed: int) -> None:
         (beat(A, 3, versions=(2, 2)), "version"),
     ],
 )
-def test_what_is_not_ours_is_counted_by_its_reason_and_nothing_else(
-    frame: bytes, reason: str
-) -> None:
+def test_what_is_not_ours_is_counted_by_its_reason_and_nothing_else(frame: bytes, reason: str) -> None:
     victim = Victim()
     victim.hear(frame)
     assert victim.refused == {reason: 1}

@@ -319,6 +319,17 @@ def test_two_resyncs_of_one_peer_are_one_that_covers_both(
     assert inbox.take_all() == [Resync("a", 1, after, "silent")]
 
 
+def test_losses_are_taken_one_by_one() -> None:
+    inbox = offered("newest", 7)
+    inbox.tell(gap(1, (1, 1)))
+    inbox.tell(Resync("a", 1, 1, "silent"))
+    taken = [inbox.take() for _ in range(7)]
+    inbox.tell(gap(1, (3, 3)))
+    taken += [inbox.take() for _ in range(2)]
+    assert taken[5:] == [Overflow(2), gap(1, (1, 1)), Resync("a", 1, 1, "silent"), gap(1, (3, 3))]
+    assert not inbox
+
+
 @pytest.mark.parametrize("loss", [Loss(), Overflow(0)])
 def test_a_loss_of_nothing_wakes_nobody(loss: Loss) -> None:
     inbox: Inbox[int] = Inbox(1, 1)

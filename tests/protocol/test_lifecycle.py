@@ -100,9 +100,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("state", "event", "outcome"), CASES)
-def test_every_event_in_every_state_does_what_the_table_says(
-    state: str, event: str, outcome: str
-) -> None:
+def test_every_event_in_every_state_does_what_the_table_says(state: str, event: str, outcome: str) -> None:
     lifecycle = STATES[state]()
     assert state == "positioned" or lifecycle.state == state.split(",")[0]
     action = EVENTS[event](lifecycle)

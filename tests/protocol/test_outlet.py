@@ -237,19 +237,22 @@ def test_everybody_is_listed_in_turn_however_busy_some_are(count: int, rotation:
 
 
 def test_a_heartbeat_stays_within_512_bytes_whatever_the_names_and_numbers_are() -> None:
-    top = (1 << 63) - 2
+    top, late = (1 << 63) - 2, 9.2e12
     node = Node("é" * 64, (1 << 64) - 1, now=0.0)
     for epoch in range((1 << 64) - 30, (1 << 64) - 2):
-        node.hear(beat(epoch, top, sent_us=top, name=f"{epoch}" * 5, uptime_us=top, last=top))
+        node.hear(beat(epoch, top, sent_us=top, name=f"{epoch}" * 5, uptime_us=top, last=top), now=late)
     node.engine.digest = (1 << 64) - 1
     node.engine.generation = top
-    frames = second(node, 1) + second(node, 2)
+    frames = node.says(late)
+    node.engine.tick(late)
+    node.engine.tick(late + 1)
+    frames += node.says(late)
     beats = [frame for frame in frames if wire.parse(frame).kind == wire.HEARTBEAT]
-    assert len(beats) == 2
+    assert len(beats) >= 2
     for frame in beats:
         # The seal will need 28 bytes more.
         assert len(frame) + 28 <= 512
-        assert control.read_heartbeat(frame).entries
+        assert 4 <= len(control.read_heartbeat(frame).entries) < 8
 
 
 def test_who_was_not_heard_on_a_link_is_not_listed_on_it() -> None:

@@ -150,9 +150,7 @@ TestHonestSender.settings = settings(max_examples=60, stateful_step_count=30)
 # -- peer and baseline (rule 1) --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("uptime", "first"), [(0.0, 1), (4.9, 1), (5.0, 1), (5.1, 8), (1e9, 8)], ids=str
-)
+@pytest.mark.parametrize(("uptime", "first"), [(0.0, 1), (4.9, 1), (5.0, 1), (5.1, 8), (1e9, 8)], ids=str)
 def test_a_younger_log_is_ours_from_its_start_and_an_older_one_from_here_on(
     uptime: float, first: int
 ) -> None:
@@ -288,8 +286,7 @@ def test_sixteen_ranges_are_shared_by_all_peers_that_have_holes() -> None:
         node.hear(*(data(epoch, seq, seq) for seq in range(2, 22, 2)))
     frames = [one for one in node.says() if wire.parse(one).kind == wire.REQUEST]
     asked = [
-        [(wanted.epoch, len(wanted.ranges)) for wanted in control.read_request(one).wanted]
-        for one in frames
+        [(wanted.epoch, len(wanted.ranges)) for wanted in control.read_request(one).wanted] for one in frames
     ]
     assert asked == [[(A, 10), (A + 1, 6)], [(A + 2, 10)]]
 
@@ -353,9 +350,7 @@ def test_a_gap_never_reaches_above_what_the_sender_announced() -> None:
     node = known(2)
     node.hear(data(A, 9, 9, 1 << 40))
     keep_alive(node, 40.0, last=4)
-    assert [item for item in node.sink.losses if isinstance(item, Gap)] == [
-        Gap("a", A, ((3, 4),), "timeout")
-    ]
+    assert [item for item in node.sink.losses if isinstance(item, Gap)] == [Gap("a", A, ((3, 4),), "timeout")]
     assert node.engine.peers[A].next == 5
 
 

@@ -6,8 +6,10 @@ The document of the wire (docs/wire.md) is held to the corpus and to the code as
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -77,11 +79,29 @@ def test_a_reader_with_nothing_but_struct_and_crc32_finds_what_the_corpus_says(
     sample: Sample,
 ) -> None:
     """A second reader, of the layout alone: what we and our reader get wrong alike shows here."""
-    names = "magic version kind flags count epoch first_seq sent_us key_id crc".split()
+    names = ["magic", "version", "kind", "flags", "count", "epoch", "first_seq", "sent_us", "key_id", "crc"]
     values = struct.unpack("<HBBHHQQQBxxxI", sample.frame[:40])
     assert dict(zip(names, values, strict=True)) == sample.header
     if not sample.header["flags"] & wire.SEALED:
         assert zlib.crc32(sample.frame[:36] + sample.frame[40:]) == sample.header["crc"]
+
+
+def test_the_checksum_is_the_same_without_the_fast_library(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "isal", None)
+    monkeypatch.setitem(sys.modules, "isal.isal_zlib", None)
+    spec = importlib.util.spec_from_file_location("frame_of_zlib", wire.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    other = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "frame_of_zlib", other)
+    spec.loader.exec_module(other)
+    assert other.crc32 is zlib.crc32
+    for one in SAMPLES:
+        rest = one.frame[wire.HEADER_SIZE :]
+        assert other.crc32(rest) == wire.crc32(rest)
+    assert other.pack(wire.HEARTBEAT, 1, 2, 3, b"x") == wire.pack(wire.HEARTBEAT, 1, 2, 3, b"x")
 
 
 def test_every_kind_and_every_flag_is_in_the_corpus() -> None:
@@ -179,7 +199,9 @@ def test_a_header_that_lies_is_refused_by_name_even_with_a_right_checksum(
     assert refusal(forged(sample("data"), **changes)) == reason
 
 
-@pytest.mark.parametrize("body", [b"", b"\xdd", b"\xdd\x00\x00\x00", b"\x92\x01\x02", b"\xdc\x00\x02\x01\x02"])
+@pytest.mark.parametrize(
+    "body", [b"", b"\xdd", b"\xdd\x00\x00\x00", b"\x92\x01\x02", b"\xdc\x00\x02\x01\x02"]
+)
 def test_a_body_that_does_not_start_with_the_array_of_32_bits_is_refused(body: bytes) -> None:
     assert refusal(forged(sample("data"), body=body)) == "count"
 
@@ -211,9 +233,7 @@ def tables(text: str) -> list[list[list[str]]]:
 
 def table(*head: str) -> list[list[str]]:
     """The rows of the one table of docs/wire.md whose head begins with these words."""
-    (found,) = [
-        rows[1:] for rows in tables(DOCUMENT.read_text()) if tuple(rows[0][: len(head)]) == head
-    ]
+    (found,) = [rows[1:] for rows in tables(DOCUMENT.read_text()) if tuple(rows[0][: len(head)]) == head]
     return found
 
 
@@ -236,8 +256,7 @@ def test_the_document_has_the_kinds_and_flags_as_they_are() -> None:
     }
     flags = {row[1]: int(row[0]) for row in table("flag", "name")}
     assert flags == {
-        name: getattr(wire, name)
-        for name in ("HELLO", "BYE", "OBSERVER", "REPEAT", "TRAILER", "SEALED")
+        name: getattr(wire, name) for name in ("HELLO", "BYE", "OBSERVER", "REPEAT", "TRAILER", "SEALED")
     }
 
 
@@ -245,9 +264,7 @@ def test_the_document_has_the_kinds_and_flags_as_they_are() -> None:
 def test_the_document_has_the_keys_as_they_are(body: type[msgspec.Struct]) -> None:
     rows = {row[0]: row for row in table("key", f"in {body.__name__.upper()}")}
     fields = msgspec.structs.fields(body)
-    assert {key: row[1] for key, row in rows.items()} == {
-        field.encode_name: field.name for field in fields
-    }
+    assert {key: row[1] for key, row in rows.items()} == {field.encode_name: field.name for field in fields}
     for field in fields:
         default = rows[field.encode_name][2]
         if field.default is not msgspec.NODEFAULT:
@@ -274,8 +291,7 @@ def test_the_document_has_the_limits_as_they_are() -> None:
 def test_the_document_names_every_reason_to_refuse_a_frame() -> None:
     said = {row[0] for row in table("reason", "found")}
     source = "".join(
-        (Path(wire.__file__).parent / name).read_text()
-        for name in ("frame.py", "control.py", "engine.py")
+        (Path(wire.__file__).parent / name).read_text() for name in ("frame.py", "control.py", "engine.py")
     )
     raised = set(re.findall(r'(?:FrameError\(|refused\[)"(\w+)"', source))
     assert said == raised

@@ -5,13 +5,12 @@ As in log_scenarios.py: they pass with the true core, and raise with the rule ta
 
 from __future__ import annotations
 
-from bus.protocol import control
-from bus.protocol import frame as wire
+from bus.protocol import control, frame as wire
 from bus.protocol.inbox import DropPolicy
 from bus.protocol.outlet import Sizes
 from bus.signals import Change, Down, Duplicate, Gap, Overflow, Resync, Up
 from bus.testing.network import Core, SimNetwork, SimNode
-from tests.simulation.log_scenarios import every, numbers, reasons
+from tests.simulation.log_scenarios import every, reasons
 
 
 def states(node: SimNode) -> list[str]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 WINDOW = 10_000
 
 
-class Note(Event, frozen=True, tag="bus.testing.note"):
+class Note(Event, tag="bus.testing.note"):
     """The event of the suite."""
 
     sender: str
@@ -135,12 +135,14 @@ async def node(
 
 
 @asynccontextmanager
-async def nodes(harness: Harness, count: int, cluster: str | None = None) -> AsyncGenerator[list[Node], None]:
+async def nodes(
+    harness: Harness, count: int, cluster: str | None = None, prefix: str = "node"
+) -> AsyncGenerator[list[Node], None]:
     """`count` nodes of one cluster that all hear each other."""
     name = cluster_name() if cluster is None else cluster
     async with AsyncExitStack() as stack:
         made = [
-            await stack.enter_async_context(node(harness, f"node-{number}", name))
+            await stack.enter_async_context(node(harness, f"{prefix}-{number}", name))
             for number in range(1, count + 1)
         ]
         await all_ready(harness, made)

@@ -1,4 +1,4 @@
-"""The relay: `python -m bus_toy.server PORT PASSWORD` on the loopback address."""
+"""The relay: `python -m bus_relay.server PORT PASSWORD` on the loopback address."""
 
 from __future__ import annotations
 

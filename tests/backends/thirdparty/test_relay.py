@@ -1,4 +1,4 @@
-"""The suite against Toy, with a real server process; all that this file knows is the documentation."""
+"""The suite against Relay, with a real server process; all that this file knows is the documentation."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Relay:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bus_toy.server", str(self.port), self.password]
+            [sys.executable, "-m", "bus_relay.server", str(self.port), self.password]
         )
 
     async def kill(self) -> None:
@@ -72,15 +72,15 @@ def relay() -> Iterator[Relay]:
     server.end()
 
 
-class TestToy(Conformance):
+class TestRelay(Conformance):
     @pytest.fixture
     def harness(self, relay: Relay) -> Harness:
         wrong = "not-the-password"
         return Harness(
-            coordinator=lambda: f"toy://:{relay.password}@127.0.0.1:{relay.port}",
-            unreachable=f"toy://:{relay.password}@127.0.0.1:1",
-            wrong_credentials=f"toy://:{wrong}@127.0.0.1:{relay.port}",
-            invalid=("toy://127.0.0.1", {"@type": "Toy", "port": 0}),
+            coordinator=lambda: f"relay://:{relay.password}@127.0.0.1:{relay.port}",
+            unreachable=f"relay://:{relay.password}@127.0.0.1:1",
+            wrong_credentials=f"relay://:{wrong}@127.0.0.1:{relay.port}",
+            invalid=("relay://127.0.0.1", {"@type": "Relay", "port": 0}),
             secrets=(relay.password, wrong),
             restart=relay.restart,
             kill=relay.kill,

@@ -1,0 +1,17 @@
+"""For tests of applications and of backends; nothing of the runtime imports this.
+
+    SimNetwork      the protocol itself: N engines on a virtual clock, with scripted and seeded faults
+    SimLoop         asyncio with virtual time: your own handlers on Memory, hours in milliseconds
+    MemoryFaults    drop, delay, duplicate, cut between named nodes of the Memory backend
+    no_leaks        nothing is left behind: tasks, threads, processes
+
+`bus.testing.conformance` is the suite for backends, `bus.testing.plugin` the pytest fixtures.
+"""
+
+from bus.testing.faults import MemoryFaults
+from bus.testing.leaks import Leaked, no_leaks
+from bus.testing.losses import inject
+from bus.testing.network import SimNetwork
+from bus.testing.simloop import SimLoop, run_sim
+
+__all__ = ["Leaked", "MemoryFaults", "SimLoop", "SimNetwork", "inject", "no_leaks", "run_sim"]
