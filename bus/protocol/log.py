@@ -134,7 +134,7 @@ class Log:
         if max(seq, self.first) > self.last:
             return None
         if max(seq, self.first) > self.last - len(self._open):
-            self._ripen()
+            self._ripen(now)
         # Ripening may have made room.
         seq = max(seq, self.first)
         index = bisect_right(self._firsts, seq, self._head) - 1
@@ -197,18 +197,25 @@ class Log:
             self._ripen()
         return last
 
-    def _ripen(self) -> None:
-        """Close the open part into entries, then drop what is over the limits."""
-        for at in range(0, len(self._open), MAX_COUNT):
-            events = self._open[at : at + MAX_COUNT]
-            size = sum(map(len, events))
-            self._entries.append(Entry(self._base + 1, events, size + BODY_START, self.appended))
-            self._firsts.append(self._base + 1)
-            self._base += len(events)
-            self._bytes += size + BODY_START
-            self.appended += size
-            # How many events of this size fill a frame: weighing each one would cost more.
-            self._full = min(self._most, max(1, self._room * len(events) // size))
+    def _ripen(self, now: float | None = None) -> None:
+        """Close the open part into an entry, sealed when a link waits for it; drop what is over the limits."""
+        events = self._open
+        first = self._base + 1
+        if now is None:
+            entry = Entry(first, events, sum(map(len, events)) + BODY_START, self.appended)
+        else:
+            # The usual way. To weigh the events before they are joined would cost as much as joining them.
+            frame = pack_events(self.epoch, first, self.stamp(now), events)
+            entry = Entry(first, events, len(frame), self.appended)
+            entry.data, entry.sealed = frame, now
+        self._entries.append(entry)
+        self._firsts.append(first)
+        self._base += entry.count
+        self._bytes += entry.size
+        size = entry.size - BODY_START
+        self.appended += size
+        # How many events of this size fill a frame: so none of the next ones has to be weighed.
+        self._full = min(self._most, max(1, self._room * entry.count // size))
         self._open = []
         self._heavy = 0
         limits = self._limits

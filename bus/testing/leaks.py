@@ -25,7 +25,7 @@ __all__ = ["Leaked", "children", "no_leaks", "tasks", "threads"]
 # Idle workers of a pool outlive a call by design: asyncio's and anyio's go with their loop, trio's
 # after some seconds without work. A foreign thread (of a library's core) is named "Dummy-"
 # when it first calls into Python; it cannot be joined and says nothing about what we left.
-_NOT_OURS = ("asyncio_", "AnyIO worker thread", "Trio thread", "Dummy-")
+_NOT_OURS = ("asyncio_", "uvloop_", "AnyIO worker thread", "Trio thread", "Dummy-")
 # Started once by the standard library and kept until the interpreter ends.
 _STANDARD_CHILDREN = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 _POLL = 0.005

@@ -139,8 +139,9 @@ class Witness:
 
     def arriving(self, frame: bytes) -> None:
         """An undamaged frame is about to be handed to the engine."""
-        stream = self.streams.get(int.from_bytes(frame[8:16], "little"))
-        if stream is not None and frame[3] in (DATA, HEARTBEAT):
+        epoch = int.from_bytes(frame[8:16], "little")
+        if epoch in self._life.engine.peers and frame[3] in (DATA, HEARTBEAT):
+            stream = self._stream(epoch)
             stream.heard_at = self._net.now
             if frame[3] == DATA:
                 stream.taken += frame[6] | frame[7] << 8

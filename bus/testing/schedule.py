@@ -41,7 +41,7 @@ class Step(NamedTuple):
 
 
 class Schedule:
-    """What the seed decided; `network()` makes the network, `run()` plays it and judges."""
+    """What the seed decided; `network()` makes the network, `play()` plays it and judges."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -167,9 +167,8 @@ class Schedule:
             corrupt=self.corrupt, confirm=self.confirm, core=core,
         )  # fmt: skip
 
-    def run(self, core: Core | None = None) -> SimNetwork:
-        """Play it, heal everything, wait until all has settled. Raises Violation."""
-        net = self.network(core)
+    def play(self, net: SimNetwork) -> None:
+        """Play it on that network, heal everything, wait until all has settled. Raises Violation."""
         for name in self.names:
             self._use(net, name)
         for step in self.steps:
@@ -178,7 +177,6 @@ class Schedule:
         net.run(self.length - net.now)
         self._heal(net)
         net.settle()
-        return net
 
     def _use(self, net: SimNetwork, name: str) -> None:
         """An application on this node: publishes in bursts and reads now and then."""
@@ -221,4 +219,7 @@ def forge(net: SimNetwork, sender: str, receiver: str, jump: int, amount: int) -
 
 def run_seed(seed: int, core: Core | None = None) -> SimNetwork:
     """Play one seed; raises Violation when a promise is broken."""
-    return Schedule(seed).run(core)
+    schedule = Schedule(seed)
+    net = schedule.network(core)
+    schedule.play(net)
+    return net

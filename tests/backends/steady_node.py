@@ -1,7 +1,7 @@
-"""One node under a steady load, for tests that freeze it: publishes 500 events a second, checks what it hears.
+"""One node under a steady load, for tests that freeze it: publishes 500 events/s, checks what it hears.
 
-Driven by lines on stdin: "go" starts the load, "stop" ends it, "await {node: published}" waits until all of it is
-delivered or told; the answer to each is one JSON line. Ends with stdin.
+Driven by lines on stdin: "go" starts the load, "stop" ends it, "await {node: published}" waits until all
+of it is delivered or told; the answer to each is one JSON line. Ends with stdin.
 """
 
 from __future__ import annotations
@@ -52,6 +52,12 @@ class Heard:
             self.lost += last - first + 1
 
 
+def say(answer: object) -> None:
+    """One line for the test."""
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
 async def lines() -> asyncio.StreamReader:
     """Stdin, line by line."""
     reader = asyncio.StreamReader()
@@ -100,7 +106,7 @@ async def main(url: str, cluster: str, name: str) -> None:
                     heard.setdefault(item.node, Heard()).event(item.number)
 
         receiver = asyncio.create_task(receive())
-        print(json.dumps({"ready": name}), flush=True)
+        say({"ready": name})
         load: asyncio.Task[None] | None = None
         while line := (await stdin.readline()).decode().strip():
             word, _, rest = line.partition(" ")
@@ -130,7 +136,7 @@ async def main(url: str, cluster: str, name: str) -> None:
                     "longest_cpu": longest[0], "longest_wall": longest[1],
                     "status": msgspec.to_builtins(bus.status().peers),
                 }  # fmt: skip
-            print(json.dumps(answer), flush=True)
+            say(answer)
         inbox.close()
         await receiver
 

@@ -1,4 +1,4 @@
-"""One of three Zenoh nodes is frozen under load: the others never wait, and afterwards everything is delivered or told."""
+"""One of three Zenoh nodes is frozen under load: the others never wait, and nothing is lost untold."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -93,15 +94,14 @@ def test_after_a_freeze_every_event_is_delivered_in_order_or_told(seconds: int) 
         for node in nodes:
             node.end()
     for name, answer in answers.items():
-        heard = answer["heard"]
-        assert isinstance(heard, dict)
+        heard = cast("dict[str, dict[str, object]]", answer["heard"])
         for sender in NAMES:
             if sender != name:
                 row = heard[sender]
                 assert row["disorder"] == [], (name, sender, row)
-                assert row["delivered"] + row["lost"] == published[sender], (name, sender, row, published)
                 # All of it fits the log, and nobody was cut off from a living sender: nothing may be lost.
                 assert row["lost"] == 0, (name, sender, row)
+                assert row["delivered"] == published[sender], (name, sender, row, published)
         if name != "c":
-            assert isinstance(answer["longest_cpu"], float)
-            assert answer["longest_cpu"] < 0.05, answer
+            # CPU time, since the machine may be busy: `publish` itself never waits.
+            assert cast("float", answer["longest_cpu"]) < 0.05, answer

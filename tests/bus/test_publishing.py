@@ -256,13 +256,13 @@ async def test_an_event_over_the_limit_is_refused_with_its_size_and_the_limit() 
 
 
 async def test_what_is_no_event_is_refused() -> None:
-    class Tagless(Event, frozen=True):
+    class Tagless(Event):
         number: int
 
     class Low(Event, tag=3):
         number: int
 
-    class Child(Note, frozen=True):
+    class Child(Note):
         more: int = 0
 
     async with buses("a") as (a,):
@@ -288,10 +288,10 @@ async def test_a_tag_used_twice_names_both_classes() -> None:
 
 
 async def test_an_inherited_tag_is_refused() -> None:
-    class Child(Note, frozen=True):
+    class Child(Note):
         more: int = 0
 
-    class Own(Note, frozen=True, tag="test.own"):
+    class Own(Note, tag="test.own"):
         more: int = 0
 
     async with buses("a") as (a,):

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import sys
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
@@ -51,7 +53,7 @@ def plain(value: object) -> object:
     if isinstance(value, msgspec.Struct):
         return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType]  # any
+        return [plain(item) for item in cast("Sequence[object]", value)]
     return value
 
 
@@ -117,8 +119,9 @@ def _frames() -> list[tuple[str, str, bytes]]:
     hello = wire.pack(wire.HEARTBEAT, wire.HELLO, A, NOW, control.encode(first))
     request = Request([Wanted(B, [(1, 1), (5, 70_000)]), Wanted(A, [(1 << 40, wire.MAX_SEQ - 1)])])
     account = Account(B, 1, 1000, 990, 12, 10, 3, [(5, 9), (100, 104)])
+    no_keys: list[str] = []
     example = wire.pack_events(
-        A, 41, NOW, _events(["cache.invalidated", 7, ["inbox"]], ["cache.invalidated", 8, []])
+        A, 41, NOW, _events(["cache.invalidated", 7, ["inbox"]], ["cache.invalidated", 8, no_keys])
     )
     largest = wire.pack_events(B, wire.MAX_SEQ - 1, wire.MAX_SEQ - 1, _events([16]))
 

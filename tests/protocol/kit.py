@@ -19,6 +19,9 @@ from bus.protocol.outlet import Outlet, Sizes
 from bus.protocol.peer import Hold, Peer
 from bus.signals import Change, Gap, Loss
 
+A = 11
+"""The epoch of the peer that most tests hear."""
+
 Delivered = tuple[int, int]
 """Epoch and number of one event."""
 
@@ -209,3 +212,28 @@ def exchange(one: Node, other: Node, now: float, lose: Callable[[bytes], bool] |
 def kinds(frames: Iterable[bytes]) -> list[int]:
     """The kinds of frames, in order."""
     return [wire.parse(frame).kind for frame in frames]
+
+
+def of_kind(kind: int, frames: list[bytes]) -> list[bytes]:
+    return [frame for frame in frames if wire.parse(frame).kind == kind]
+
+
+def known(last: int = 0, **limits: int) -> Node:
+    """A node that knows A, whose log stands at `last` and was heard from the start."""
+    node = Node(limits=Limits(**limits))
+    node.hear(beat(A, 1, sent_us=1))
+    if last:
+        node.hear(data(A, 1, last, 2), beat(A, 2, sent_us=3, last=last))
+    node.says()
+    return node
+
+
+def asks(node: Node, now: float) -> list[tuple[int, int]]:
+    """The ranges that it asks A for now."""
+    found: list[tuple[int, int]] = []
+    for frame in node.says(now):
+        if wire.parse(frame).kind == wire.REQUEST:
+            for wanted in control.read_request(frame).wanted:
+                assert wanted.epoch == A
+                found += wanted.ranges
+    return found

@@ -164,27 +164,31 @@ ranges = st.lists(st.tuples(numbers, numbers), max_size=16)
 epochs = st.integers(0, (1 << 64) - 1)
 
 
-@settings(max_examples=60)
-@given(
-    st.one_of(
-        st.builds(
-            lambda last, held, sent, **rest: Heartbeat(
-                last=last, held=min(held, last + 1, TOP), sent=min(sent, last), **rest
-            ),
-            numbers, numbers, numbers,
-            name=st.text(st.characters(codec="utf-8"), min_size=1, max_size=32),
-            counter=numbers, uptime_us=numbers, min_version=numbers, max_version=numbers,
-            digest=epochs, generation=numbers,
-            entries=st.lists(st.builds(Entry, epochs, numbers, numbers, numbers, numbers)),
-        ),
-        st.builds(Request, st.lists(st.builds(Wanted, epochs, ranges))),
-        st.builds(
-            Report,
-            ask=st.none() | epochs,
-            accounts=st.lists(st.builds(Account, epochs, *[numbers] * 6, ranges)),
-        ),
+@st.composite
+def heartbeats(draw: st.DrawFn) -> Heartbeat:
+    last = draw(numbers)
+    return Heartbeat(
+        name=draw(st.text(st.characters(codec="utf-8"), min_size=1, max_size=32)),
+        counter=draw(numbers),
+        uptime_us=draw(numbers),
+        min_version=draw(numbers),
+        max_version=draw(numbers),
+        last=last,
+        held=draw(st.integers(0, min(last + 1, TOP))),
+        sent=draw(st.integers(0, last)),
+        digest=draw(epochs),
+        generation=draw(numbers),
+        entries=draw(st.lists(st.builds(Entry, epochs, numbers, numbers, numbers, numbers))),
     )
-)  # fmt: skip
+
+
+requests = st.builds(Request, st.lists(st.builds(Wanted, epochs, ranges)))
+accounts = st.builds(Account, epochs, st.integers(0, TOP + 1), *[numbers] * 5, ranges)
+reports = st.builds(Report, ask=st.none() | epochs, accounts=st.lists(accounts))
+
+
+@settings(max_examples=60)
+@given(heartbeats() | requests | reports)
 def test_every_body_is_read_as_it_was_written(body: Heartbeat | Request | Report) -> None:
     frame = raw(control.encode(body))
     readers: dict[type, Callable[[bytes], object]] = {

@@ -13,11 +13,8 @@ import pytest
 from bus.protocol import control, frame as wire
 from bus.protocol.control import Account, Entry, Report
 from bus.protocol.limits import Limits
-from bus.protocol.outlet import Sizes
 from bus.signals import Down, Duplicate, Gap, Restarted, Resync, Up
-from tests.protocol.kit import Node, beat, data, exchange, kinds, request
-
-A = 11
+from tests.protocol.kit import A, Node, beat, data, exchange, kinds, of_kind
 
 
 def pair(now: float = 0.0) -> tuple[Node, Node]:
@@ -33,10 +30,6 @@ def meet(now: float, one: Node, other: Node) -> None:
         exchange(one, other, now + step * 0.2)
         for node in (one, other):
             node.tick(now + (step + 1) * 0.2, since=now + step * 0.2)
-
-
-def of_kind(kind: int, frames: list[bytes]) -> list[bytes]:
-    return [frame for frame in frames if wire.parse(frame).kind == kind]
 
 
 # -- two nodes -------------------------------------------------------------------------------------
@@ -154,127 +147,6 @@ def test_to_be_listed_for_what_was_heard_before_proves_nothing() -> None:
     node.engine.up(node.outlet)
     node.hear(beat(A, 3, entries=[Entry(2, 0, 0, 0, sent_us=6)]))
     assert (node.outlet.listed, node.outlet.listed_by, node.outlet.hello) == (False, set(), True)
-
-
-# -- repeating (rule 3) ----------------------------------------------------------------------------
-
-
-def sender(events: int, size: int = 0) -> Node:
-    """A node that has sent so many events, each in a frame of its own."""
-    node = Node(sizes=Sizes(max_frame=65_536))
-    for _ in range(events):
-        node.publish(1, size)
-        node.says()
-    return node
-
-
-def repeated(frames: list[bytes]) -> list[tuple[int, int]]:
-    """First number and count of the repeats."""
-    headers = [wire.parse(frame) for frame in of_kind(wire.DATA, frames)]
-    return [(one.first_seq, one.count) for one in headers if one.flags & wire.REPEAT]
-
-
-def test_the_union_of_what_is_asked_for_is_repeated_in_as_few_frames_as_it_takes() -> None:
-    node = sender(20)
-    node.hear(request(A, {2: [(3, 5), (4, 6), (9, 9)], 99: [(1, 20)]}), now=1.0)
-    node.hear(request(A + 1, {2: [(6, 7)]}), now=1.0)
-    frames = node.says(1.0)
-    assert repeated(frames) == [(3, 5), (9, 1)]
-    # Then it says where it stands, for those who asked for what is not held.
-    assert kinds(frames)[-1] == wire.HEARTBEAT
-
-
-def test_large_repeats_are_not_joined_over_the_size_of_a_frame() -> None:
-    node = sender(5, size=30_000)
-    node.hear(request(A, {2: [(1, 5)]}), now=1.0)
-    assert repeated(node.says(1.0)) == [(1, 2), (3, 2), (5, 1)]
-
-
-def test_the_same_is_not_repeated_within_50_ms() -> None:
-    node = sender(3)
-    said: list[list[tuple[int, int]]] = []
-    for now in (1.0, 1.04, 1.06):
-        node.hear(request(A, {2: [(1, 3)]}), now=now)
-        said.append(repeated(node.says(now)))
-    assert said == [[(1, 3)], [], [(1, 3)]]
-
-
-def test_one_request_is_answered_with_at_most_one_mebibyte() -> None:
-    node = sender(40, size=60_000)
-    node.hear(request(A, {2: [(1, 40)]}), now=1.0)
-    size = sum(map(len, of_kind(wire.DATA, node.says(1.0))))
-    assert 900_000 < size < 1_200_000
-
-
-def test_what_was_not_sent_yet_is_no_repeat() -> None:
-    node = sender(2)
-    node.publish(3)
-    node.hear(request(A, {2: [(1, 5)]}), now=1.0)
-    frames = node.says(1.0)
-    assert repeated(frames) == [(1, 2)]
-    numbers = [wire.parse(frame).first_seq for frame in of_kind(wire.DATA, frames)]
-    assert sorted(numbers) == [1, 3]
-
-
-def test_a_busy_link_repeats_with_every_fourth_frame_at_most() -> None:
-    node = sender(8, size=60_000)
-    node.hear(request(A, {2: [(1, 8)]}), now=1.0)
-    node.publish(24, size=60_000)
-    flags = [wire.parse(frame).flags for frame in of_kind(wire.DATA, node.says(1.0))]
-    repeats = [at for at, one in enumerate(flags) if one & wire.REPEAT]
-    assert len(flags) == 32
-    assert all(two - one >= 4 for one, two in zip(repeats, repeats[1:], strict=False))
-    assert len(repeats) == 8
-
-
-def test_a_request_for_what_is_gone_is_answered_with_what_is_held() -> None:
-    node = Node(limits=Limits(log_age=5.0))
-    node.publish(3)
-    node.says()
-    node.tick(10.0)
-    node.says(10.0)
-    node.hear(request(A, {2: [(1, 3)]}), now=10.0)
-    node.tick(10.15, since=10.0, step=0.05)
-    (frame,) = node.says(10.15)
-    assert control.read_heartbeat(frame).held == 4
-
-
-def test_repeats_that_wait_until_they_are_too_old_are_left_out() -> None:
-    node = Node(limits=Limits(log_age=5.0))
-    node.publish(3)
-    node.says()
-    node.hear(request(A, {2: [(1, 3)]}), now=1.0)
-    node.tick(10.0)
-    frames = node.says(10.0)
-    assert repeated(frames) == []
-    assert control.read_heartbeat(frames[-1]).held == 4
-
-
-def test_a_new_connection_owes_nobody_a_repeat() -> None:
-    node = sender(3)
-    node.hear(request(A, {2: [(1, 3)]}), now=1.0)
-    node.engine.down(node.outlet)
-    node.engine.up(node.outlet)
-    assert repeated(node.says(1.0)) == []
-
-
-def test_the_link_that_brought_the_newest_frame_is_the_one_to_ask_on() -> None:
-    node = Node()
-    second = node.link()
-    node.says()
-    node.says(on=second)
-    node.hear(beat(A, 1, sent_us=1))
-    node.hear(data(A, 5, 5, 9), on=second)
-    node.hear(data(A, 4, 4, 8))
-    assert kinds(node.says()) == []
-    assert kinds(node.says(on=second)) == [wire.REQUEST]
-    # When that one is away, any that is up will do; when none is, nobody is asked.
-    node.engine.down(second)
-    node.tick(0.2)
-    assert kinds(node.says(0.2)) == [wire.REQUEST]
-    node.engine.down(node.outlet)
-    node.engine.ask_report(A, 0.2)
-    assert not node.outlet.control
 
 
 # -- restarts and twins (rules 6, 13) --------------------------------------------------------------

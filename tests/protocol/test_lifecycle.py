@@ -281,7 +281,7 @@ def test_the_wait_is_drawn_from_all_that_is_allowed() -> None:
         return low
 
     waits(Lifecycle("echo", uniform), 3)
-    assert asked == [(BACKOFF_MIN, pytest.approx(3 * BACKOFF_MIN))] * 3
+    assert asked == [(BACKOFF_MIN, 3 * BACKOFF_MIN)] * 3
 
 
 def test_ten_steady_seconds_make_a_link_good_again_and_flapping_does_not() -> None:
@@ -319,10 +319,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.proof = proof
         self.link = Lifecycle(proof, longest)
         self.is_connected = self.is_final = self.was_ready = False
-        self.proven = self.listed = self.clock = 0.0
-        self.fresh()
-
-    def fresh(self) -> None:
+        self.clock = 0.0
         self.proven = self.listed = float("-inf")
 
     @rule()
@@ -331,7 +328,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.link.connected()
         if before not in ("FATAL", "CLOSED"):
             self.is_connected = True
-            self.fresh()
+            self.proven = self.listed = float("-inf")
             assert self.link.state == "CONNECTING"
 
     @rule(proven=st.booleans(), heard=st.booleans(), listed=st.booleans())

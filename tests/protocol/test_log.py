@@ -1,4 +1,4 @@
-"""The log against a list: whatever is appended, taken, buried, split or grown old, a frame holds what it says.
+"""The log against a list: whatever is appended, taken, buried, split or old, frames hold what they say.
 
 The model is a dict of all events ever appended. What the log no longer holds must have had a reason to go:
 bytes, events or age. A frame over the limit of a link holds one event.

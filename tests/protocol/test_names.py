@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from bus.protocol.names import PAUSE, Names
 
 
@@ -47,7 +49,7 @@ def test_twins_are_found_out_at_the_third_return_and_told_again_while_they_go_on
     # Turn 0 is new, turn 1 supersedes it; 2, 3 and 4 are returns.
     assert told[0] == 4
     assert len(told) > 2
-    assert all(two - one >= 10 for one, two in zip(told, told[1:], strict=False))
+    assert all(two - one >= 10 for one, two in pairwise(told))
 
 
 def test_a_forgotten_epoch_leaves_nothing() -> None:

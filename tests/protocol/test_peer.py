@@ -1,151 +1,16 @@
-"""Reassembly of one log: a random honest sender against a set, then each rule in its plainest case.
+"""What a receiver makes of one log, rule by rule, each in its plainest case.
 
-Frames come through the engine of the receiver, as in life: in any order, again, overlapping, or never.
-What must hold after every step: *delivered + told + duplicates = sent*, in order, and nothing told above
-the highest number that the sender announced.
+Rule 1 the baseline, 2 in step or hole, 4 giving up, 5 attended time, 6 down and told, 7 goodbye, 8 jumps.
+All orders of everything are in test_reassembly.py; asking and repeating (rule 3) in test_repair.py.
 """
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import settings, strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from bus.protocol import control, frame as wire
-from bus.protocol.limits import Limits
 from bus.signals import Down, Gap, Resync, Up
-from tests.protocol.kit import Node, beat, data, held_frames, kinds, request
-
-A = 11
-
-
-class HonestSender(RuleBasedStateMachine):
-    """A sender that says the truth over links that do what they like."""
-
-    @initialize(young=st.booleans(), before=st.integers(0, 5), hold=st.sampled_from([400, 1 << 20]))
-    def begin(self, young: bool, before: int, hold: int) -> None:
-        self.node = Node(limits=Limits(hold_bytes=hold), now=0.0)
-        self.exact = hold > 400
-        self.uptime_us = 0 if young else 1 << 40
-        self.last, self.held, self.sent = before, 1, before
-        self.counter = self.clock_us = 0
-        self.now = 1.0
-        self.bag: list[bytes] = []
-        self.received = 0
-        self.announced = 0
-        self.is_bye = False
-        self.baseline = 1 if young else before + 1
-        self.carry(self.heartbeat())
-
-    # -- the sender ----------------------------------------------------------------------------
-
-    def stamp(self) -> int:
-        self.clock_us += 1
-        return self.clock_us
-
-    def heartbeat(self, flags: int = 0) -> bytes:
-        self.counter += 1
-        return beat(
-            A, self.counter, sent_us=self.stamp(), uptime_us=self.uptime_us, flags=flags,
-            last=self.last, held=self.held, sent=self.sent,
-        )  # fmt: skip
-
-    @precondition(lambda self: not self.is_bye)
-    @rule(count=st.integers(1, 6), arrives=st.booleans())
-    def publish(self, count: int, arrives: bool) -> None:
-        first, self.last = self.last + 1, self.last + count
-        self.sent = self.last
-        self.post(data(A, first, self.last, self.stamp()), arrives)
-
-    @rule(back=st.integers(0, 15), count=st.integers(1, 8), arrives=st.booleans())
-    def repeat(self, back: int, count: int, arrives: bool) -> None:
-        first = max(self.held, self.last - back)
-        if first <= self.last:
-            last = min(self.last, first + count - 1)
-            self.post(data(A, first, last, self.stamp(), repeat=True), arrives)
-
-    @rule(arrives=st.booleans())
-    def beat(self, arrives: bool) -> None:
-        self.post(self.heartbeat(wire.BYE if self.is_bye else 0), arrives)
-
-    @rule(count=st.integers(1, 10))
-    def forget(self, count: int) -> None:
-        self.held = min(self.last + 1, self.held + count)
-
-    @precondition(lambda self: not self.is_bye)
-    @rule(arrives=st.booleans())
-    def say_bye(self, arrives: bool) -> None:
-        self.is_bye = True
-        self.post(self.heartbeat(wire.BYE), arrives)
-
-    # -- the links -----------------------------------------------------------------------------
-
-    def post(self, frame: bytes, arrives: bool) -> None:
-        self.bag.append(frame)
-        if arrives:
-            self.carry(frame)
-
-    @precondition(lambda self: self.bag)
-    @rule(at=st.integers(0, 1 << 16))
-    def arrive_late_or_again(self, at: int) -> None:
-        self.carry(self.bag[at % len(self.bag)])
-
-    def carry(self, frame: bytes) -> None:
-        header = wire.parse(frame)
-        if header.kind == wire.DATA:
-            self.received += header.count
-        else:
-            self.announced = max(self.announced, control.read_heartbeat(frame).last)
-        self.node.hear(frame, now=self.now)
-        assert self.node.refused == {}
-
-    @rule(seconds=st.sampled_from([0.1, 0.5, 1.5, 12.0]))
-    def wait(self, seconds: float) -> None:
-        self.node.tick(self.now + seconds, self.now)
-        self.now += seconds
-        self.node.says(self.now)
-
-    # -- what must hold ------------------------------------------------------------------------
-
-    @invariant()
-    def everything_is_accounted_for_once_and_in_order(self) -> None:
-        if not hasattr(self, "baseline"):
-            return
-        peer = self.node.engine.peers[A]
-        sink = self.node.sink
-        assert peer.baseline == self.baseline
-        assert sink.numbers(A) == list(range(self.baseline, peer.next))
-        assert len(sink.delivered(A)) == peer.delivered
-        assert peer.delivered + peer.lost == peer.next - self.baseline
-        for item in sink.losses:
-            assert isinstance(item, Gap) or (isinstance(item, Resync) and item.reason == "silent")
-            if isinstance(item, Gap):
-                assert item.ranges[-1][1] <= self.announced
-            else:
-                self.exact = False  # what was held is let go, without a count
-        frames = held_frames(self.node, A)
-        waiting = sum(wire.parse(frame).count for frame in frames)
-        assert self.node.hold.used == sum(map(len, frames)) <= self.node.hold.limit
-        accounted = peer.delivered + peer.duplicates + waiting
-        assert accounted == self.received if self.exact else accounted <= self.received
-
-    def teardown(self) -> None:
-        """In the end the link is good: everything that is still held comes, the rest is told."""
-        if not hasattr(self, "baseline"):
-            return
-        self.carry(self.heartbeat(wire.BYE if self.is_bye else 0))
-        for seq in range(self.held, self.last + 1):
-            self.carry(data(A, seq, seq, self.stamp(), repeat=True))
-        peer = self.node.engine.peers[A]
-        assert peer.next == max(self.last + 1, self.baseline)
-        assert not peer.in_hole
-        assert self.node.hold.used == 0
-        self.everything_is_accounted_for_once_and_in_order()
-
-
-TestHonestSender = HonestSender.TestCase
-TestHonestSender.settings = settings(max_examples=60, stateful_step_count=30)
-
+from tests.protocol.kit import A, Node, asks, beat, data, held_frames, known
 
 # -- peer and baseline (rule 1) --------------------------------------------------------------------
 
@@ -170,16 +35,6 @@ def test_data_before_the_first_heartbeat_is_nobodys_and_repair_fetches_it() -> N
 
 
 # -- in step or hole (rule 2) ----------------------------------------------------------------------
-
-
-def known(last: int = 0, **limits: int) -> Node:
-    """A node that knows A, whose log stands at `last` and was heard from the start."""
-    node = Node(limits=Limits(**limits))
-    node.hear(beat(A, 1, sent_us=1))
-    if last:
-        node.hear(data(A, 1, last, 2), beat(A, 2, sent_us=3, last=last))
-    node.says()
-    return node
 
 
 def test_overlaps_are_cut_by_the_header_and_counted() -> None:
@@ -230,76 +85,6 @@ def test_a_full_hold_drops_what_comes_and_repair_brings_it_again() -> None:
     assert node.engine.peers[A].holes() == [(1, 9), (13, 19)]
     node.hear(data(A, 1, 9), data(A, 13, 19, repeat=True))
     assert node.sink.numbers(A) == list(range(1, 20))
-
-
-# -- asking (rule 3) -------------------------------------------------------------------------------
-
-
-def asks(node: Node, now: float) -> list[tuple[int, int]]:
-    """The ranges that it asks A for now."""
-    found: list[tuple[int, int]] = []
-    for frame in node.says(now):
-        if wire.parse(frame).kind == wire.REQUEST:
-            for wanted in control.read_request(frame).wanted:
-                assert wanted.epoch == A
-                found += wanted.ranges
-    return found
-
-
-def test_a_hole_is_asked_for_at_once_and_then_less_and_less_often() -> None:
-    node = known()
-    node.hear(data(A, 5, 6))
-    times: list[float] = []
-    for step in range(1 + 550):
-        now = step / 100
-        node.engine.tick(now)
-        # The sender lives, but nothing that is missing comes.
-        node.hear(beat(A, step + 2, sent_us=3 + step, last=6), now=now)
-        if ranges := asks(node, now):
-            assert ranges == [(1, 4)]
-            times.append(now)
-    gaps = [round(two - one, 2) for one, two in zip(times, times[1:], strict=False)]
-    assert times[0] == 0.0
-    assert gaps == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0], abs=0.011)
-
-
-def test_progress_begins_the_asking_anew_but_waits_for_what_is_on_its_way() -> None:
-    node = known()
-    node.hear(data(A, 9, 9))
-    assert asks(node, 0.0) == [(1, 8)]
-    node.hear(data(A, 1, 4, repeat=True))
-    assert asks(node, 0.0) == []
-    node.engine.tick(0.11)
-    assert asks(node, 0.11) == [(5, 8)]
-
-
-def test_one_request_has_at_most_sixteen_ranges() -> None:
-    node = known()
-    node.hear(*(data(A, seq, seq) for seq in range(2, 82, 2)))
-    assert asks(node, 0.0) == [(seq, seq) for seq in range(1, 33, 2)]
-
-
-def test_sixteen_ranges_are_shared_by_all_peers_that_have_holes() -> None:
-    node = known()
-    for epoch in (A, A + 1, A + 2):
-        node.hear(beat(epoch, 1, sent_us=1, name=str(epoch)))
-        node.hear(*(data(epoch, seq, seq) for seq in range(2, 22, 2)))
-    frames = [one for one in node.says() if wire.parse(one).kind == wire.REQUEST]
-    asked = [
-        [(wanted.epoch, len(wanted.ranges)) for wanted in control.read_request(one).wanted] for one in frames
-    ]
-    assert asked == [[(A, 10), (A + 1, 6)], [(A + 2, 10)]]
-
-
-def test_nobody_is_asked_who_is_not_heard() -> None:
-    node = known()
-    node.hear(data(A, 5, 5))
-    node.tick(3.0)
-    asks(node, 3.0)
-    node.tick(9.0, since=3.0)
-    assert asks(node, 9.0) == []
-    node.hear(data(A, 6, 6), now=9.0)
-    assert asks(node, 9.0) == [(1, 4)]
 
 
 # -- giving up (rule 4) ----------------------------------------------------------------------------
@@ -495,11 +280,3 @@ def test_an_event_that_could_not_be_decoded_moves_from_delivered_to_lost() -> No
     peer.spoil(2, 3)
     assert (peer.delivered, peer.lost, peer.gaps) == (3, 2, [(2, 3)])
     assert peer.delivered + peer.lost == peer.next - peer.baseline
-
-
-def test_requests_are_the_only_answer_to_a_hole() -> None:
-    node = known(2)
-    node.hear(data(A, 5, 5))
-    assert kinds(node.says()) == [wire.REQUEST]
-    node.hear(request(A, {A: [(1, 5)]}))
-    assert node.says() == []

@@ -99,8 +99,7 @@ def test_the_checksum_is_the_same_without_the_fast_library(
     spec.loader.exec_module(other)
     assert other.crc32 is zlib.crc32
     for one in SAMPLES:
-        rest = one.frame[wire.HEADER_SIZE :]
-        assert other.crc32(rest) == wire.crc32(rest)
+        assert other.crc32(one.frame, 7) == wire.crc32(one.frame, 7)
     assert other.pack(wire.HEARTBEAT, 1, 2, 3, b"x") == wire.pack(wire.HEARTBEAT, 1, 2, 3, b"x")
 
 
@@ -161,7 +160,7 @@ def test_a_frame_with_any_single_bit_flipped_is_refused(sample: Sample) -> None:
         frame[bit // 8] ^= 1 << bit % 8
 
 
-def forged(sample: Sample, *, body: bytes | None = None, **changes: int) -> bytes:
+def forged(sample: Sample, changes: dict[str, int], body: bytes | None = None) -> bytes:
     """A frame with a header of lies and a checksum that is right."""
     header = wire.parse(sample.frame)._replace(**changes)
     body = sample.frame[wire.HEADER_SIZE :] if body is None else body
@@ -196,20 +195,20 @@ def forged(sample: Sample, *, body: bytes | None = None, **changes: int) -> byte
 def test_a_header_that_lies_is_refused_by_name_even_with_a_right_checksum(
     changes: dict[str, int], reason: str | None
 ) -> None:
-    assert refusal(forged(sample("data"), **changes)) == reason
+    assert refusal(forged(sample("data"), changes)) == reason
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"\xdd", b"\xdd\x00\x00\x00", b"\x92\x01\x02", b"\xdc\x00\x02\x01\x02"]
 )
 def test_a_body_that_does_not_start_with_the_array_of_32_bits_is_refused(body: bytes) -> None:
-    assert refusal(forged(sample("data"), body=body)) == "count"
+    assert refusal(forged(sample("data"), {}, body)) == "count"
 
 
 @pytest.mark.parametrize("length", [0, 1, 3, 0xFFFF, 0x10002, 0xFFFFFFFF])
 def test_an_array_length_that_lies_is_refused(length: int) -> None:
     body = b"\xdd" + length.to_bytes(4, "big") + sample("data").frame[wire.BODY_START :]
-    assert refusal(forged(sample("data"), body=body)) == "count"
+    assert refusal(forged(sample("data"), {}, body)) == "count"
 
 
 def test_a_frame_takes_as_many_events_as_the_count_can_say() -> None:
