@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import logging
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,8 @@ from bus.errors import ConfigError
 if TYPE_CHECKING:
     from bus.backend import Backend
     from bus.config import Coordinator
+
+log = logging.getLogger("bus")
 
 GROUP = "bus.backends"
 
@@ -53,8 +56,19 @@ def known_types() -> list[str]:
 
 
 def third_party_variants() -> list[type[Coordinator]]:
-    """The configuration structs of backends that are not ours; a broken package is a ConfigError."""
-    return [load(name).Config for name in sorted(_entry_points()) if name not in BUILTIN]
+    """The configuration structs of backends that are not ours.
+
+    A broken plug-in must not break the buses that never asked for it: it is left out and logged.
+    """
+    variants: list[type[Coordinator]] = []
+    for name in sorted(_entry_points().keys() - BUILTIN.keys()):
+        try:
+            variant = load(name).Config
+        except (ConfigError, AttributeError) as error:
+            log.warning("the installed backend %s is left out: %s", name, error)
+        else:
+            variants.append(variant)
+    return variants
 
 
 def load(name: str) -> type[Backend]:
@@ -72,7 +86,7 @@ def load(name: str) -> type[Backend]:
     module, _, attribute = target.partition(":")
     try:
         return cast("type[Backend]", getattr(importlib.import_module(module), attribute))
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever a foreign module does when it is imported
         raise ConfigError(f"the backend {name} ({target}) cannot be imported: {error}") from error
 
 

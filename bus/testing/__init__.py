@@ -3,15 +3,28 @@
     SimNetwork      the protocol itself: N engines on a virtual clock, with scripted and seeded faults
     SimLoop         asyncio with virtual time: your own handlers on Memory, hours in milliseconds
     MemoryFaults    drop, delay, duplicate, cut between named nodes of the Memory backend
+    FakeSystem      a messaging system whose every call does what a script says (`bus.testing.fake`)
+    inject          put a Gap, an Overflow or a Resync into the streams of a bus
     no_leaks        nothing is left behind: tasks, threads, processes
 
 `bus.testing.conformance` is the suite for backends, `bus.testing.plugin` the pytest fixtures.
 """
 
+from bus.testing.fake import FakeSystem
 from bus.testing.faults import MemoryFaults
 from bus.testing.leaks import Leaked, no_leaks
-from bus.testing.losses import inject
+from bus.testing.losses import Losses, inject
 from bus.testing.network import SimNetwork
 from bus.testing.simloop import SimLoop, run_sim
 
-__all__ = ["Leaked", "MemoryFaults", "SimLoop", "SimNetwork", "inject", "no_leaks", "run_sim"]
+__all__ = [
+    "FakeSystem",
+    "Leaked",
+    "Losses",
+    "MemoryFaults",
+    "SimLoop",
+    "SimNetwork",
+    "inject",
+    "no_leaks",
+    "run_sim",
+]

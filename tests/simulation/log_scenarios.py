@@ -307,15 +307,24 @@ def nobody_is_judged_while_the_broker_is_away(core: Core) -> None:
         assert not any(isinstance(change, Down) for change in node.changes)
 
 
+def freeze_with_a_hole(sender: SimNode, receiver: SimNode) -> None:
+    """The sender freezes when the receiver knows of a hole, and has not yet been asked to fill it."""
+    net = sender.net
+    net.cut(sender.name, receiver.name)
+    sender.publish("lost")
+    net.heal()
+    net.cut(receiver.name, sender.name)
+    sender.publish("seen")
+    net.run(1.2)
+    sender.freeze()
+    net.heal()
+
+
 def a_frozen_sender_loses_nothing_while_the_broker_restarts(core: Core) -> None:
     net = SimNetwork(core=core, nodes=2, proof="server")
     a, b = net.node("a"), net.node("b")
     net.run(5)
-    net.cut("a", "b")
-    a.publish("lost")
-    net.heal()
-    a.publish("seen")
-    a.freeze()
+    freeze_with_a_hole(a, b)
     for _ in range(2):
         net.run(4)
         net.broker_down()
@@ -328,16 +337,13 @@ def a_frozen_sender_loses_nothing_while_the_broker_restarts(core: Core) -> None:
 
 
 def a_link_that_is_not_ready_does_not_make_a_frozen_sender_heard(core: Core) -> None:
-    # Nobody else is there, so that the link of c cannot prove itself, and `silent` stands still.
+    # The new link of c has nobody to prove itself with: it is not READY, and `silent` stands still.
     net = SimNetwork(core=core, nodes=["a", "c"], proof="peers")
     a, c = net.node("a"), net.node("c")
     net.run(3)
-    net.cut("a", "c")
-    a.publish("lost")
-    net.heal()
-    a.publish("seen")
-    net.run(0.0015)
-    a.freeze()
+    freeze_with_a_hole(a, c)
+    net.broker_down()
+    net.broker_up()
     net.run(18)
     a.thaw()
     net.settle()

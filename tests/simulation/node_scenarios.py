@@ -295,7 +295,7 @@ def the_goodbye_of_who_is_down_is_no_rise(core: Core) -> None:
     net.run(15)
     net.heal()
     a.close()
-    net.settle()
+    net.run(1)
     assert [type(change) for change in b.changes] == [Up, Down]
 
 

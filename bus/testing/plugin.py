@@ -1,0 +1,21 @@
+"""Pytest fixtures for applications that use the bus. In `conftest.py`:
+
+    pytest_plugins = ["bus.testing.plugin"]
+
+There is no entry point that loads it by itself: that would import the bus in every pytest run on the
+machine, before coverage is measured, also in projects that only have it as a dependency.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from bus.testing.losses import Losses
+
+__all__ = ["bus_losses"]
+
+
+@pytest.fixture
+def bus_losses() -> Losses:
+    """Tells a Gap, an Overflow or a Resync to the subscribers of a bus: `bus_losses.gap(bus, 3, 5)`."""
+    return Losses()
