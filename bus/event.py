@@ -70,6 +70,8 @@ class EventTypes:
         self.encoder = msgspec.msgpack.Encoder()
         self._raw = msgspec.msgpack.Decoder(list[msgspec.Raw])
         self._one: dict[type[Event], msgspec.msgpack.Decoder[Event]] = {}
+        # The one type that `decode` can return, if there is but one.
+        self.only: type[Event] | None = None
         self._fast: msgspec.msgpack.Decoder[list[Event]] | None = None
         for cls in (Message, Tombstone):
             self._enter(cls)
@@ -87,8 +89,12 @@ class EventTypes:
             # msgspec unions take tags of one kind only: the users' strings or ints, whichever are
             # more. Frames of the other kind, and mixed ones, are decoded event by event.
             texts = [cls for tag, cls in self._by_tag.items() if isinstance(tag, str)]
-            numbers = [cls for tag, cls in self._by_tag.items() if isinstance(tag, int)]
-            chosen = texts if len(texts) > len(numbers) - 2 else numbers
+            # A tombstone is told, not delivered: its frame is taken apart.
+            numbers = [
+                cls for tag, cls in self._by_tag.items() if isinstance(tag, int) and cls is not Tombstone
+            ]
+            chosen = texts if len(texts) >= len(numbers) else numbers
+            self.only = chosen[0] if len(chosen) == 1 else None
             # Made at run time, so it cannot be written as `A | B`.
             self._fast = msgspec.msgpack.Decoder(list[Union[tuple(chosen)]])  # type: ignore[misc]  # noqa: UP007
 

@@ -97,15 +97,14 @@ class Node:
         return supervisor
 
     async def remove(self, supervisor: Supervisor, timeout: float) -> None:
-        """End one link for good, within `timeout` seconds; nothing to do when somebody else does."""
-        connection = self.links.pop(supervisor, None)
-        if connection is None:
-            return
+        """End one link for good, within `timeout` seconds; two may do it at the same time."""
         try:
             await supervisor.stop(timeout)
         finally:
-            connection.door.shut()
-            self.engine.detach(supervisor.outlet)
+            connection = self.links.pop(supervisor, None)
+            if connection is not None:
+                connection.door.shut()
+                self.engine.detach(supervisor.outlet)
 
     async def replace(self, connection: Connection | None, timeout: float) -> None:
         """Move to another link: both carry the log until the new one is proven by every live peer.
@@ -201,13 +200,19 @@ class Node:
 
     def unsent(self) -> int:
         """Bytes of the log that the furthest link has not taken yet."""
-        cursor = max((link.outlet.cursor for link in self.links), default=self.engine.log.last + 1)
-        return self.engine.log.unsent(cursor)
+        return self.engine.log.unsent(self._cursor())
+
+    def is_unsent_light(self) -> bool:
+        """Surely less than half of the log in bytes; costs less than `unsent`."""
+        return self.engine.log.unsent_at_most(self._cursor()) * 2 < self.limits.log_bytes
 
     def unsent_events(self) -> int:
         """How many events that is."""
-        last = self.engine.log.last
-        return last + 1 - max((link.outlet.cursor for link in self.links), default=last + 1)
+        return self.engine.log.last + 1 - self._cursor()
+
+    def _cursor(self) -> int:
+        """The next number that the furthest link will send."""
+        return max((link.outlet.cursor for link in self.links), default=self.engine.log.last + 1)
 
     def confirmed(self) -> int:
         """The highest number that every working link has confirmed."""

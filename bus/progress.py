@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from bus.protocol.peer import Peer
 
 # A tight publishing loop that only awaits `room()` must let the pump run now and then.
-BREATHE_BYTES = 256 * 1024
 BREATHE_EVENTS = 4_096
 CONFIRM_ASK = 0.1
 LOOK_AGAIN = 1.0
@@ -69,10 +68,12 @@ async def room(node: Node) -> None:
     limits = node.limits
 
     def has_room() -> bool:
-        return node.unsent() * 2 < limits.log_bytes and node.unsent_events() * 2 < limits.log_events
+        return node.unsent_events() * 2 < limits.log_events and node.unsent() * 2 < limits.log_bytes
 
-    if node.unsent() > BREATHE_BYTES or node.unsent_events() > BREATHE_EVENTS:
-        await sleep(node.loop, 0)
+    events = node.unsent_events()
+    if events <= BREATHE_EVENTS and events * 2 < limits.log_events and node.is_unsent_light():
+        return  # the usual way: nothing is weighed
+    await sleep(node.loop, 0)
     while not has_room():
         await _until(node, has_room, LOOK_AGAIN)
 

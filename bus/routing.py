@@ -162,7 +162,7 @@ class Router:
             last = header.first_seq + header.count - 1
             self._lose(peer, header.first_seq + skip, last, "undecodable", self._all)
         elif events is not None:
-            self._spread(events[skip:] if skip else events, len(frame))
+            self._spread(events[skip:] if skip else events, len(frame), self._types.only)
         else:
             self._spread_parts(peer, header, parts[skip:], len(frame) // header.count)
 
@@ -198,11 +198,10 @@ class Router:
         if run:
             self._spread(run, each * len(run))
 
-    def _spread(self, events: list[Event], size: int) -> None:
-        kinds = set(map(type, events))
+    def _spread(self, events: list[Event], size: int, only: type[Event] | None = None) -> None:
+        kinds = set(map(type, events)) if only is None else {only}
         if len(kinds) == 1:
-            routes = self._by_type.get(kinds.pop())
-            if routes:
+            if routes := self._by_type.get(kinds.pop()):
                 for route in list(routes):
                     self._offer(route, events, size)
             return

@@ -18,26 +18,10 @@ from typing import TYPE_CHECKING
 
 from bus.protocol import control, frame as wire
 from bus.protocol.control import Entry, Heartbeat, Report, Request, Wanted
-from bus.protocol.frame import (
-    BYE,
-    DATA,
-    HEARTBEAT,
-    HELLO,
-    OBSERVER,
-    REPORT,
-    REQUEST,
-    FrameError,
-)
-from bus.protocol.log import Log
+from bus.protocol.frame import BYE, DATA, HEARTBEAT, HELLO, OBSERVER, REPORT, REQUEST, FrameError
+from bus.protocol.log import Entry as LogEntry, Log
 from bus.protocol.names import Names
-from bus.protocol.outlet import (
-    ANSWER_INTERVAL,
-    HEARTBEAT_INTERVAL,
-    REPEAT_SHARE,
-    WINDOW,
-    Outlet,
-    Sizes,
-)
+from bus.protocol.outlet import ANSWER_INTERVAL, HEARTBEAT_INTERVAL, REPEAT_SHARE, WINDOW, Outlet, Sizes
 from bus.protocol.peer import DOWN, NOT_HEARD, TOLD, Hold, Peer, Sink
 from bus.signals import Down, Duplicate, Restarted, Resync, Up
 
@@ -322,7 +306,7 @@ class Engine:
         if header.flags & HELLO:
             outlet.beat_in = min(outlet.beat_in, max(0.0, outlet.beat_at + ANSWER_INTERVAL - now))
         ours = [entry for entry in beat.entries if entry.epoch == self.epoch]
-        is_listed = any([outlet.is_listed(entry.sent_us) for entry in ours])
+        is_listed = bool(ours) and outlet.is_listed(max(entry.sent_us for entry in ours))
         if header.flags & OBSERVER:
             return
         if beat.min_version > wire.VERSION or beat.max_version < wire.VERSION:
@@ -405,7 +389,8 @@ class Engine:
         for wanted in request.wanted[: control.MAX_RANGES]:
             if wanted.epoch != self.epoch:
                 continue
-            entries, budget = [], REPEAT_BYTES
+            entries: list[LogEntry] = []
+            budget = REPEAT_BYTES
             for first, last in wanted.ranges[: control.MAX_RANGES]:
                 at = max(first, log.first)
                 while at <= min(last, sent) and budget > 0:

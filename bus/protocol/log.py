@@ -166,6 +166,15 @@ class Log:
         entry = self._entries[bisect_right(self._firsts, cursor, self._head) - 1]
         return self.appended + sum(map(len, self._open)) - entry.start
 
+    def unsent_at_most(self, cursor: int) -> int:
+        """A bound of `unsent` that weighs nothing: cheap enough for every `room()`."""
+        cursor = max(cursor, self.first)
+        light = self._heavy + len(self._open) * self._light
+        if cursor > self._base:
+            return light if cursor <= self.last else 0
+        entry = self._entries[bisect_right(self._firsts, cursor, self._head) - 1]
+        return self.appended + light - entry.start
+
     def tick(self, now: float) -> None:
         """Seal what no link asked for (it gets an age and takes less memory); drop the old."""
         open_first = self.last - len(self._open) + 1

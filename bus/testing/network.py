@@ -30,7 +30,7 @@ from bus.protocol.limits import Limits
 from bus.protocol.outlet import Sizes
 from bus.testing.oracle import Oracle
 from bus.testing.simnode import SimNode
-from bus.testing.truth import Received, Violation
+from bus.testing.truth import FORGED, Received, Violation
 
 __all__ = ["Core", "Received", "SimNetwork", "SimNode", "Violation"]
 
@@ -76,7 +76,7 @@ class SimNetwork:
         self.links = list(links)
         self.limits = limits or Limits()
         self.sizes = sizes or Sizes()
-        self.proof = proof
+        self.proof: ProofKind | None = proof
         self.drop = drop
         self.duplicate = duplicate
         self.reorder = reorder
@@ -198,7 +198,7 @@ class SimNetwork:
         """
         life = self.nodes[sender].life
         sent_us = self.nodes[sender].engine.log.newest_us
-        frame = wire.pack_events(life.epoch, first, sent_us, [b"\xa6forged"] * amount)
+        frame = wire.pack_events(life.epoch, first, sent_us, [FORGED] * amount)
         life.forged.append((first, first + amount - 1))
         self.inject(receiver, frame, stamp=stamp)
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from bus.protocol.inbox import DropPolicy
-from bus.protocol.lifecycle import ProofKind
 from bus.protocol.limits import Limits
 from bus.protocol.outlet import Sizes
 from bus.testing.network import Core, SimNetwork
+
+if TYPE_CHECKING:
+    from bus.protocol.inbox import DropPolicy
+    from bus.protocol.lifecycle import ProofKind
 
 # Delays of one or two links in seconds: a local server, a far one, one route slower than the other.
 _LINKS: tuple[tuple[tuple[float, float], ...], ...] = (
@@ -49,7 +51,7 @@ class Schedule:
         self._random = random = Random(f"schedule {seed}")
         self.names = "abcde"[: random.randint(2, 5)]
         self.links = random.choice(_LINKS)
-        self.proof = random.choice(_PROOFS)
+        self.proof: ProofKind | None = random.choice(_PROOFS)
         self.drop = random.choice((0.0, 0.0, 0.01, 0.2))
         self.duplicate = random.choice((0.0, 0.05))
         self.reorder = random.choice((0.0, 0.0, 0.1))
@@ -59,12 +61,12 @@ class Schedule:
         self.hold = random.choice((16 << 20, 16 << 20, 3_000))
         self.frame = random.choice((65_536, 1_024))
         self.max_message = random.choice((1 << 20, 1 << 20, 1_300))
-        self.rate = random.choice((0.5, 2.0, 6.0))
-        self.burst = random.choice((1, 4, 20))
+        self.rate, self.burst = random.choice(((0.5, 1), (0.5, 20), (2.0, 4), (2.0, 20), (6.0, 1), (6.0, 4)))
         if self.confirm > 0.1:
             # Two frames in 0.3 s are all that such a link carries. Where that does not suffice for what
             # is published and must be repeated, giving up after ten seconds is the only thing left.
-            self.drop, self.frame, self.rate = min(self.drop, 0.01), 65_536, min(self.rate, 2.0)
+            self.drop, self.rate = min(self.drop, 0.01), min(self.rate, 2.0)
+            self.frame, self.max_message = 65_536, 1 << 20
         self.steps: list[Step] = []
         for _ in range(random.randint(0, 6)):
             self._add_fault()
@@ -144,10 +146,10 @@ class Schedule:
 
     def __str__(self) -> str:
         settings = (
-            f"seed {self.seed}: nodes {self.names}, links {self.links}, proof {self.proof}, drop {self.drop}, "
-            f"duplicate {self.duplicate}, reorder {self.reorder}, corrupt {self.corrupt}, confirm {self.confirm}, "
-            f"log {self.log}, hold {self.hold}, frame {self.frame} (at most {self.max_message}), "
-            f"{self.rate}/s bursts of up to {self.burst}"
+            f"seed {self.seed}: nodes {self.names}, links {self.links}, proof {self.proof}, "
+            f"drop {self.drop}, duplicate {self.duplicate}, reorder {self.reorder}, corrupt {self.corrupt}, "
+            f"confirm {self.confirm}, log {self.log}, hold {self.hold}, "
+            f"frame {self.frame} (at most {self.max_message}), {self.rate}/s bursts of up to {self.burst}"
         )
         return "\n".join((settings, *(f"{step.at:8.3f} s  {step.what}" for step in self.steps)))
 

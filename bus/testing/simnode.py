@@ -1,7 +1,8 @@
 """One node of a SimNetwork: an engine that can be frozen, killed, restarted and closed.
 
-It does for the engine what the bus does in real life: ticks, connects, pumps frames out, hands frames in,
-and, where the network asks for proof, drives a lifecycle per link. A restart is a new epoch under the same name.
+It does for the engine what the bus does in real life: ticks, connects, pumps frames out, hands frames
+in, and, where the network asks for proof, drives a lifecycle per link. A restart is a new epoch under the
+same name.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bus.protocol.engine import Engine
 from bus.protocol.frame import DATA, HEARTBEAT, REPEAT, REPORT, REQUEST
-from bus.protocol.inbox import DropPolicy
-from bus.protocol.lifecycle import Lifecycle
 from bus.signals import Change, Loss
 from bus.testing.oracle import Witness
 from bus.testing.subscriber import Subscriber
 from bus.testing.truth import Life, Received, Violation
 
 if TYPE_CHECKING:
+    from bus.protocol.engine import Engine
+    from bus.protocol.inbox import DropPolicy
+    from bus.protocol.lifecycle import Lifecycle
     from bus.protocol.outlet import Outlet
     from bus.testing.network import SimNetwork
 

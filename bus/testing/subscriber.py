@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Subscriber:
-    """A reader with a bounded inbox: every event comes, or is counted by an Overflow at its place (rule 11)."""
+    """A reader with a bounded inbox; `read` and `drain` raise Violation where it loses something untold."""
 
     def __init__(self, name: str, inbox: Inbox[Received]) -> None:
         self.inbox = inbox

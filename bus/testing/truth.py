@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from bus.testing.oracle import Witness
 
 
+# What a forged event says (`SimNetwork.forge`), as msgpack.
+FORGED = b"\xa6forged"
+
+
 class Violation(AssertionError):
     """The bus broke its promise; the text says which, who, whose log and when."""
 

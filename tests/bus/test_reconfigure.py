@@ -174,6 +174,24 @@ async def test_closing_meanwhile_ends_it() -> None:
 
 
 @simulated
+async def test_closing_meanwhile_leaves_neither_of_two_links_that_hang() -> None:
+    with FakeSystem(connect=[hangs]) as old, FakeSystem(close=[ignores_cancel]) as new:
+        bus = Bus.open(old.coordinator, node="a")
+        async with bus, anyio.create_task_group() as group:
+
+            async def moves() -> None:
+                with pytest.raises(Closed):
+                    await bus.reconfigure(new.coordinator, timeout=60)
+
+            group.start_soon(moves)
+            await until(lambda: new.links)
+            before = asyncio.get_running_loop().time()
+            await bus.aclose()
+            assert asyncio.get_running_loop().time() - before <= 2
+            assert not new.links
+
+
+@simulated
 async def test_a_fatal_bus_is_mended_by_another_configuration() -> None:
     refused = raises(PermissionError("wrong password"))
     with (

@@ -626,6 +626,15 @@ async def test_closing_takes_two_seconds_of_a_real_clock(situation: str) -> None
 
 
 @simulated
+async def test_closing_does_not_wait_for_a_connect() -> None:
+    with FakeSystem(connect=[hangs]) as system, journal():
+        async with Bus.open(system.coordinator, node="a"):
+            await asyncio.sleep(1)
+            before = now()
+        assert now() - before < 0.01
+
+
+@simulated
 async def test_closing_in_the_middle_of_a_rebuild_is_quick() -> None:
     with FakeSystem(close=[hangs]) as system, journal():
         async with Bus.open(system.coordinator, node="a") as a:

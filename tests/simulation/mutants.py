@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -16,8 +16,7 @@ from typing import NamedTuple
 
 import bus.protocol
 from bus.testing.network import Core
-from tests.simulation import log_scenarios as logs
-from tests.simulation import node_scenarios as nodes
+from tests.simulation import clock_scenarios as clocks, node_scenarios as nodes, repair_scenarios as repairs
 
 FOLDER = Path(bus.protocol.__file__).parent
 
@@ -58,14 +57,15 @@ def core_of(mutant: Mutant) -> Core:
 
 
 @contextmanager
-def no_core_loaded() -> Iterator[None]:
+def no_core_loaded() -> Generator[None]:
     """As if no module of the core had been imported yet; afterwards all is as before."""
 
     def take_out() -> dict[str, ModuleType]:
         taken = {name: module for name, module in sys.modules.items() if name.startswith("bus.protocol.")}
         for name in taken:
             del sys.modules[name]
-            vars(bus.protocol).pop(name.rpartition(".")[2], None)
+            if hasattr(bus.protocol, short := name.rpartition(".")[2]):
+                delattr(bus.protocol, short)
         return taken
 
     kept = take_out()
@@ -81,95 +81,97 @@ def no_core_loaded() -> Iterator[None]:
 MUTANTS = [
     # 1: peer and baseline
     Mutant(1, "engine", "1 if young else beat.last + 1", "beat.last + 1",
-           logs.a_younger_log_is_heard_from_its_first_event),
+           repairs.a_younger_log_is_heard_from_its_first_event),
     Mutant(1, "engine", "1 if young else beat.last + 1", "1",
-           logs.who_is_born_while_another_is_frozen_gets_no_history),
+           repairs.who_is_born_while_another_is_frozen_gets_no_history),
     Mutant(1, "engine", "        self._ticked = now\n        attended",
-           "        self._born += max(0.0, now - self._ticked - step)\n        self._ticked = now\n        attended",
-           logs.who_is_born_while_another_is_frozen_gets_no_history),
+           "        self._born += max(0.0, now - self._ticked - step)\n"
+           "        self._ticked = now\n        attended",
+           repairs.who_is_born_while_another_is_frozen_gets_no_history),
     # 2: in step or hole
     Mutant(2, "peer", "self.target = max(self.target, beat.sent)", "pass",
-           logs.the_tail_before_a_silence_is_repaired),
+           repairs.the_tail_before_a_silence_is_repaired),
     Mutant(2, "peer", "skip = self.next - header.first_seq", "skip = 0",
-           logs.an_overlap_is_delivered_once),
+           repairs.an_overlap_is_delivered_once),
     Mutant(2, "peer", "if self._hold.used + len(frame) > self._hold.limit:", "if frame:",
-           logs.what_is_ahead_waits_for_the_hole),
+           repairs.what_is_ahead_waits_for_the_hole),
     Mutant(2, "outlet", "        self._up_us = self._proven_us = newest_us\n",
            "        self._up_us = self._proven_us = newest_us\n        self.cursor = 1\n",
-           logs.a_rebuilt_link_goes_on_where_its_cursor_stood),
+           repairs.a_rebuilt_link_goes_on_where_its_cursor_stood),
     Mutant(2, "engine", "if entry is None:  # all of it grew too old while the link was away", "if False:",
-           logs.a_log_that_grew_too_old_while_its_link_was_away_is_told_gone),
+           repairs.a_log_that_grew_too_old_while_its_link_was_away_is_told_gone),
     # 3: asking
     Mutant(3, "peer", "ASK_AGAIN[min(self.tries, len(ASK_AGAIN) - 1)]", "1e9",
-           logs.a_fifth_lost_both_ways_at_a_long_round_trip_is_no_gap),
+           repairs.a_fifth_lost_both_ways_at_a_long_round_trip_is_no_gap),
     Mutant(3, "peer", "self.stuck >= timeout and self.tries >= MIN_TRIES", "self.tries >= 4",
-           logs.a_fifth_lost_both_ways_at_a_long_round_trip_is_no_gap),
+           repairs.a_fifth_lost_both_ways_at_a_long_round_trip_is_no_gap),
     Mutant(3, "engine", "if now - entry.repeated >= REPEAT_PAUSE:", "if True:",
-           logs.five_who_miss_the_same_get_it_once),
+           repairs.five_who_miss_the_same_get_it_once),
     Mutant(3, "engine", "outlet.frames_since_repeat + 1 >= REPEAT_SHARE", "True",
-           logs.repeats_leave_room_for_what_is_new),
+           repairs.repeats_leave_room_for_what_is_new),
     Mutant(3, "engine", "            if frames and (\n", "            if frames or (\n",
-           logs.an_idle_senders_events_are_repeated_together),
+           repairs.an_idle_senders_events_are_repeated_together),
     Mutant(3, "outlet", "for entry in entries)}, reverse=True)", "for entry in entries)})",
-           logs.what_the_others_wait_for_is_repeated_first),
+           repairs.what_the_others_wait_for_is_repeated_first),
     Mutant(3, "engine", "if outlet is peer.via), 0)", "if False), 0)",
-           logs.a_request_goes_where_the_peer_is),
+           repairs.a_request_goes_where_the_peer_is),
     Mutant(3, "engine", "peer.tries // TRIES_ON_ONE_LINK", "0",
-           logs.a_deaf_link_does_not_keep_two_from_hearing_each_other_on_the_other),
+           repairs.a_deaf_link_does_not_keep_two_from_hearing_each_other_on_the_other),
     # 4: giving up
     Mutant(4, "peer", "if self.held > self.next:", "if False:",
-           logs.what_the_log_no_longer_holds_is_told_at_once),
+           repairs.what_the_log_no_longer_holds_is_told_at_once),
     Mutant(4, "peer", "elif self.stuck >= timeout and self.tries >= MIN_TRIES:", "elif False:",
-           logs.whoever_is_not_heard_gets_a_gap_after_ten_seconds),
+           repairs.whoever_is_not_heard_gets_a_gap_after_ten_seconds),
     Mutant(4, "peer", "first_ahead = self._ahead[0] - 1 if self._ahead else self.target",
            "first_ahead = self.target",
-           logs.only_what_was_waited_for_is_given_up),
+           repairs.only_what_was_waited_for_is_given_up),
     # 5: clocks count attended time
     Mutant(5, "engine", "step = min(max(0.0, now - self._ticked), MAX_STEP)", "step = now - self._ticked",
-           logs.a_frozen_receiver_judges_nobody),
+           clocks.a_frozen_receiver_judges_nobody),
     Mutant(5, "peer", "        if attended:\n", "        if True:\n",
-           logs.nobody_is_judged_while_the_broker_is_away),
+           clocks.nobody_is_judged_while_the_broker_is_away),
     Mutant(5, "peer", "        self.unheard += step\n", "        pass\n",
-           logs.a_frozen_sender_loses_nothing_while_the_broker_restarts),
+           clocks.a_frozen_sender_loses_nothing_while_the_broker_restarts),
     Mutant(5, "peer", "        self.unheard += step\n", "        self.unheard += step if attended else 0.0\n",
-           logs.a_link_that_is_not_ready_does_not_make_a_frozen_sender_heard),
+           clocks.a_link_that_is_not_ready_does_not_make_a_frozen_sender_heard),
     # 6: down, told, back
     Mutant(6, "engine", "if peer.silent >= DOWN and not peer.is_down:", "if False:",
-           logs.the_end_of_a_killed_log_is_told_once),
+           clocks.the_end_of_a_killed_log_is_told_once),
     Mutant(6, "engine", "if peer.silent >= TOLD:", "if False:",
-           logs.the_end_of_a_killed_log_is_told_once),
-    Mutant(6, "engine", "                self._live.pop(peer.epoch, None)\n", "                peer.is_told = False\n",
-           logs.the_end_of_a_killed_log_is_told_once),
+           clocks.the_end_of_a_killed_log_is_told_once),
+    Mutant(6, "engine", "                self._live.pop(peer.epoch, None)\n",
+           "                peer.is_told = False\n",
+           clocks.the_end_of_a_killed_log_is_told_once),
     Mutant(6, "engine", 'other.tell("restarted")', "pass",
-           logs.a_quick_restart_is_told_before_its_first_event),
+           clocks.a_quick_restart_is_told_before_its_first_event),
     Mutant(6, "engine", "                        other.is_told = False\n", "                        pass\n",
-           logs.who_goes_on_unheard_after_it_was_told_lost_is_told_again_when_it_restarts),
+           clocks.who_goes_on_unheard_after_it_was_told_lost_is_told_again_when_it_restarts),
     Mutant(6, "engine", "if other.node == peer.node and other is not peer and not other.is_bye:",
            "if other.epoch == old and not other.is_bye:",
-           logs.all_former_logs_are_told_before_a_new_ones_first_event),
+           clocks.all_former_logs_are_told_before_a_new_ones_first_event),
     Mutant(6, "peer", "            self.counter = beat.counter\n            self.is_told = False\n",
            "            self.counter = beat.counter\n",
-           logs.who_was_told_lost_goes_on_in_place),
+           clocks.who_was_told_lost_goes_on_in_place),
     # 7: bye
     Mutant(7, "engine", "outlet.byes = 2 if", "outlet.byes = 1 if",
-           logs.what_was_lost_before_the_goodbye_is_repaired_after_it),
+           clocks.what_was_lost_before_the_goodbye_is_repaired_after_it),
     Mutant(7, "peer", "self.stuck >= BYE_TIMEOUT", "self.stuck >= timeout",
-           logs.what_a_closed_node_took_with_it_is_a_gap_after_a_second),
+           clocks.what_a_closed_node_took_with_it_is_a_gap_after_a_second),
     Mutant(7, "peer", "            self.stuck, self.tries, self.ask_in = 0.0, 0, 0.0\n", "",
-           logs.the_second_of_a_goodbye_is_a_whole_one),
+           clocks.the_second_of_a_goodbye_is_a_whole_one),
     # 8: jumps
     Mutant(8, "peer", "rules = sent_us > self.newest_us", "rules = beat.counter > self.counter",
-           logs.two_links_of_different_delay_are_no_jump),
+           clocks.two_links_of_different_delay_are_no_jump),
     Mutant(8, "peer", "        if rules:\n", "        if False:\n",
-           logs.a_forged_jump_is_refuted),
+           clocks.a_forged_jump_is_refuted),
     Mutant(8, "peer", "        if false:\n", "        if False:\n",
-           logs.a_forged_jump_is_refuted),
+           clocks.a_forged_jump_is_refuted),
     Mutant(8, "peer", "if self.next > self.last + 1:", "if False:",
-           logs.a_forged_position_is_taken_back),
+           clocks.a_forged_position_is_taken_back),
     Mutant(8, "frame", "not 0 < header.first_seq <= MAX_SEQ - header.count", "False",
-           logs.a_number_above_all_numbers_is_refused),
+           clocks.a_number_above_all_numbers_is_refused),
     Mutant(8, "log", "max(self.newest_us + 1, int(now * 1e6))", "int(now * 1e6)",
-           logs.two_frames_of_one_instant_have_two_stamps),
+           clocks.two_frames_of_one_instant_have_two_stamps),
     # 9: heartbeat
     Mutant(9, "engine", "if len(body) <= control.HEARTBEAT_ROOM:", "if True:",
            nodes.a_hundred_nodes_with_long_names_know_each_other),

@@ -1,6 +1,6 @@
 """Directed scenarios for the rules of nodes and links (9-16): each is a function of the core to drive.
 
-As in log_scenarios.py: they pass with the true core, and raise with the rule taken out.
+They pass with the true core, and raise with the rule taken out.
 """
 
 from __future__ import annotations
@@ -8,20 +8,9 @@ from __future__ import annotations
 from bus.protocol import control, frame as wire
 from bus.protocol.inbox import DropPolicy
 from bus.protocol.outlet import Sizes
-from bus.signals import Change, Down, Duplicate, Gap, Overflow, Resync, Up
-from bus.testing.network import Core, SimNetwork, SimNode
-from tests.simulation.log_scenarios import every, reasons
-
-
-def states(node: SimNode) -> list[str]:
-    """The states of its links."""
-    return [link.lifecycle.state for link in node.links if link.lifecycle is not None]
-
-
-def told(node: SimNode, kind: type[Change]) -> list[Change]:
-    """The changes of one kind that its application was told."""
-    return [change for change in node.changes if isinstance(change, kind)]
-
+from bus.signals import Down, Duplicate, Gap, Overflow, Resync, Up
+from bus.testing.network import Core, SimNetwork
+from tests.simulation.kit import every, reasons, states, told
 
 # -- rule 9: heartbeat ----------------------------------------------------------------------------
 
@@ -313,7 +302,7 @@ def an_echo_is_no_peer(core: Core) -> None:
 
 def what_the_broker_got_long_before_our_echo_is_stale(core: Core) -> None:
     net = SimNetwork(core=core, nodes=2)
-    a, b = net.node("a"), net.node("b")
+    b = net.node("b")
     net.run(2)
     own = wire.pack(wire.HEARTBEAT, 0, b.epoch, 1, b"")
     net.inject("b", own, stamp=1_000.0)

@@ -9,20 +9,22 @@ from types import ModuleType
 import pytest
 
 from bus.testing.network import Core
-from tests.simulation import log_scenarios, node_scenarios
+from tests.simulation import clock_scenarios, node_scenarios, repair_scenarios
 
 
 def scenarios(*modules: ModuleType) -> Iterator[Callable[[Core], None]]:
     """All functions of a core that are defined there."""
     for module in modules:
         for function in vars(module).values():
-            if isfunction(function) and function.__module__ == module.__name__:
-                if list(signature(function).parameters) == ["core"]:
-                    yield function
+            is_ours = isfunction(function) and function.__module__ == module.__name__
+            if is_ours and list(signature(function).parameters) == ["core"]:
+                yield function
 
 
 @pytest.mark.parametrize(
-    "scenario", list(scenarios(log_scenarios, node_scenarios)), ids=lambda scenario: scenario.__name__
+    "scenario",
+    list(scenarios(repair_scenarios, clock_scenarios, node_scenarios)),
+    ids=lambda scenario: scenario.__name__,
 )
 def test_scenario(scenario: Callable[[Core], None]) -> None:
     scenario(Core())

@@ -8,10 +8,10 @@ from typing import cast
 
 import anyio
 import pytest
-from bus_memory import MemoryLink
 
 from bus import Bus
 from bus.testing import MemoryFaults
+from bus_memory import MemoryLink
 from tests.bus.cluster import PATIENCE, Note, buses, cluster_of, notes, simulated, take
 
 

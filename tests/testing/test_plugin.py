@@ -36,7 +36,9 @@ def test_a_project_gets_the_fixture_by_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [
             sys.executable, "-m", "pytest", "-q", "-p", "no:anyio", "-p", "no:cacheprovider",
-            "-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function", "-W", "error", "--rootdir", str(tmp_path), str(tmp_path),
+            "-o", "asyncio_mode=auto",
+            "-o", "asyncio_default_fixture_loop_scope=function", "-W", "error",
+            "--rootdir", str(tmp_path), str(tmp_path),
         ],
         env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'backends'}"},
         capture_output=True,
