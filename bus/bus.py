@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from inspect import iscoroutinefunction
 from threading import get_ident
 from typing import TYPE_CHECKING, TypeVar, cast, overload
 
@@ -55,8 +56,7 @@ class Bus:
         self._connection = opening.prepare(self._node, coordinator)
         self._subscriptions: dict[Subscription[Event], None] = {}
         self._memberships: weakref.WeakSet[Membership] = weakref.WeakSet()
-        # The thread in which `publish` is allowed: nobody's before opening, after closing, after a
-        # fork.
+        # The thread in which `publish` is allowed: nobody's before opening, after closing, after a fork.
         self._thread = _NOBODY
         self._refusal: type[UsageError] = Closed
         self._closing: Job | None = None
@@ -69,8 +69,7 @@ class Bus:
         events: Iterable[type[Event]] = (), store: object = None, key: object = None,
         limits: Limits | None = None,
     ) -> Bus:  # fmt: skip
-        """Make a bus from a Coordinator: a URL, a file name, JSON text, a dict, or a variant
-        struct.
+        """Make a bus from a Coordinator: a URL, a file name, JSON text, a dict, or a variant struct.
 
         Validates everything before any I/O and never waits for the broker: use it with `async
         with`, then `await bus.ready()` if you want to. `node` names this process (at most 128
@@ -115,8 +114,7 @@ class Bus:
         Raises UsageError (not encodable), TooLarge, UnknownEventType, Closed, WrongThread, Forked;
         the bus lives on.
         """
-        # The hot path: one comparison for open, thread and fork; one for the size (in `append`);
-        # one flag for everything that is not always so.
+        # The hot path: one comparison for open, thread and fork; for the size (in `append`); for the rest.
         if get_ident() != self._thread:
             raise self._refuse("publish")
         if event.__class__ not in self._known:
@@ -252,6 +250,8 @@ class Bus:
         Losses go to `on_loss`; without one they are logged. Returns a handle with `close()`.
         """
         self._check_open("on")
+        if any(map(iscoroutinefunction, (call, on_loss))):
+            raise UsageError("on() calls plain functions: for async code use `async for` over subscribe()")
         route: CallbackRoute[A] = CallbackRoute(
             self._checked((kind,), topic), topic, echo, call, on_loss, self._router.callback_errors
         )

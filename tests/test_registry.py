@@ -22,7 +22,7 @@ def broken_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     (info / "METADATA").write_text(METADATA)
     (info / "entry_points.txt").write_text(POINTS)
     (tmp_path / "raises_when_imported.py").write_text("1 / 0\n")
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     yield
     sys.modules.pop("raises_when_imported", None)
 

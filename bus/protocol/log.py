@@ -207,7 +207,7 @@ class Log:
         return last
 
     def _ripen(self, now: float | None = None) -> None:
-        """Close the open part into an entry, sealed when a link waits for it; drop what is over the limits."""
+        """Close the open part into an entry, sealed when a link waits for it; drop what is over limits."""
         events = self._open
         first = self._base + 1
         if now is None:

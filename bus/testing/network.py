@@ -220,9 +220,17 @@ class SimNetwork:
         """Is it away now?"""
         return self._outages.get(what) == inf
 
-    def was_cut(self, sender: str, receiver: str, within: float) -> bool:
-        """Was this direction cut on every link at some moment of the last `within` seconds?"""
-        return all(self._since(within, "cut", sender, receiver, link) for link in self._indices(None))
+    def was_cut(self, asker: str, asked: str, within: float) -> bool:
+        """Was there lately no link on which `asker` could both ask and be answered?
+
+        Cut must have been the way of the requests; where another link carries those, the way back of
+        that link (repeats come on the link that they were asked on).
+        """
+        ways = [
+            (self._since(within, "cut", asker, asked, link), self._since(within, "cut", asked, asker, link))
+            for link in self._indices(None)
+        ]
+        return any(out for out, _ in ways) and all(out or back for out, back in ways)
 
     def was_away(self, sender: str, receiver: str, within: float) -> bool:
         """May `receiver` have heard nothing from `sender` at some moment of the last `within` seconds?

@@ -105,6 +105,16 @@ async def test_a_topic_is_refused_for_typed_events() -> None:
                 call()
 
 
+async def test_a_callback_that_nobody_would_await_is_refused() -> None:
+    async def never_runs(_: object) -> None:
+        raise AssertionError("it would have to be awaited")
+
+    async with buses("a") as (a,):
+        for on_loss in (None, never_runs):
+            with pytest.raises(UsageError, match="plain functions"):
+                a.on(Note, never_runs, on_loss)
+
+
 # -- slow readers ----------------------------------------------------------------------------------
 
 
