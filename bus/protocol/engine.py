@@ -17,12 +17,13 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from bus.protocol import control, frame as wire
-from bus.protocol.control import Entry, Heartbeat, Report, Request, Wanted
+from bus.protocol.control import Entry, Heartbeat, Report
 from bus.protocol.frame import BYE, DATA, HEARTBEAT, HELLO, OBSERVER, REPORT, REQUEST, FrameError
-from bus.protocol.log import Entry as LogEntry, Log
+from bus.protocol.log import Log
 from bus.protocol.names import Names
 from bus.protocol.outlet import ANSWER_INTERVAL, HEARTBEAT_INTERVAL, REPEAT_SHARE, WINDOW, Outlet, Sizes
-from bus.protocol.peer import DOWN, NOT_HEARD, TOLD, Hold, Peer, Sink
+from bus.protocol.peer import DOWN, TOLD, Hold, Peer, Sink
+from bus.protocol.repair import Repair
 from bus.signals import Down, Duplicate, Restarted, Resync, Up
 
 if TYPE_CHECKING:
@@ -32,10 +33,7 @@ if TYPE_CHECKING:
     from bus.protocol.limits import Limits
 
 MAX_STEP = 0.5
-REPEAT_PAUSE = 0.050
-REPEAT_BYTES = 1 << 20
 STALE = 30.0
-TRIES_ON_ONE_LINK = 5
 
 
 class Engine:
@@ -62,11 +60,11 @@ class Engine:
         self._ticked = now
         self._counter = 0
         self._hold = Hold(limits.hold_bytes)
+        self._repair = Repair(self.log, self.outlets)
         self._names = Names()
         self._names.beat(node, epoch, now)
         # Peers that the clocks still run for; the dead and the departed cost nothing per tick.
         self._live: dict[int, Peer] = {}
-        self._asking: dict[int, Peer] = {}
         self._foreign: dict[int, None] = {}
 
     # -- links -------------------------------------------------------------------------------------
@@ -118,14 +116,17 @@ class Engine:
             return None
         if outlet.beat_in <= 0:
             return outlet.launch(self._heartbeat(outlet, now), now)
-        if self._asking and (request := self._request(outlet, now)) is not None:
-            return outlet.launch(request, now)
+        if self._repair.asking:
+            request = self._repair.request(outlet)
+            if request is not None and not self.observer:  # which gives up as others do, but asks nobody
+                body = control.encode(request)
+                return outlet.launch(wire.pack(REQUEST, 0, self.epoch, self.log.stamp(now), body), now)
         if outlet.control:
             return outlet.launch(outlet.control.popleft(), now)
         log = self.log
         if outlet.repeats and (outlet.cursor > log.last or outlet.frames_since_repeat + 1 >= REPEAT_SHARE):
             outlet.frames_since_repeat = 0
-            frames = self._repeats(outlet, now)
+            frames = self._repair.repeats(outlet, now)
             if not outlet.repeats and outlet.beat_after_repeats:
                 outlet.beat_after_repeats, outlet.beat_in = False, 0.0
             if frames:
@@ -146,33 +147,6 @@ class Engine:
             return outlet.launch(self._heartbeat(outlet, now, BYE), now)
         return None
 
-    def _repeats(self, outlet: Outlet, now: float) -> list[bytes]:
-        """The lowest frames to be repeated, as many as follow each other and fit into one (rule 3).
-
-        Joined, since an idle bus sends every event in a frame of its own: a link that carries some
-        ten frames a second would otherwise take longer than its receivers wait.
-        """
-        frames: list[bytes] = []
-        due, size, count = 0, 0, 0
-        while outlet.repeats:
-            entry = self.log.take(outlet.repeats[-1], outlet.limit, now)
-            if entry is None or entry.first > outlet.repeats[-1]:
-                outlet.repeats.pop()  # no longer held
-                continue
-            size, count = size + entry.size, count + entry.count
-            if frames and (
-                entry.first != due
-                or size > outlet.limit
-                or count > wire.MAX_COUNT
-                or (entry.frame[4] | frames[0][4]) & wire.TRAILER
-            ):
-                break
-            outlet.repeats.pop()
-            entry.repeated = now
-            frames.append(entry.frame)
-            due = entry.last + 1
-        return frames
-
     def say_bye(self) -> None:
         """Every link that is up says goodbye twice, after its last data (rule 7)."""
         for outlet in self.outlets:
@@ -181,7 +155,7 @@ class Engine:
     def ask_report(self, epoch: int, now: float) -> None:
         """Ask one peer for its ledger of our log."""
         peer = self.peers.get(epoch)
-        if peer is not None and (outlet := self._way_to(peer)) is not None:
+        if peer is not None and (outlet := self._repair.way_to(peer)) is not None:
             body = control.encode(Report(ask=epoch))
             outlet.control.append(wire.pack(REPORT, 0, self.epoch, self.log.stamp(now), body))
 
@@ -212,33 +186,6 @@ class Engine:
         outlet.said.update((peer.epoch, peer.next) for peer in chosen)
         return wire.pack(HEARTBEAT, flags, self.epoch, self.log.stamp(now), body)
 
-    def _request(self, outlet: Outlet, now: float) -> bytes | None:
-        """One REQUEST for all holes that are due on this link, at most 16 ranges (rule 3)."""
-        wanted: list[Wanted] = []
-        room = control.MAX_RANGES
-        for peer in list(self._asking.values()):
-            if not peer.in_hole:
-                del self._asking[peer.epoch]
-            elif (
-                room and peer.ask_in <= 0 and self._way_to(peer) is outlet
-                and (peer.unheard < NOT_HEARD or peer.is_bye)
-            ):  # fmt: skip
-                ranges = peer.holes(room)
-                room -= len(ranges)
-                peer.asked()
-                wanted.append(Wanted(peer.epoch, ranges))
-        if not wanted or self.observer:
-            return None
-        return wire.pack(REQUEST, 0, self.epoch, self.log.stamp(now), control.encode(Request(wanted)))
-
-    def _way_to(self, peer: Peer) -> Outlet | None:
-        """The link that brought its newest frame; after some tries in vain another one (rule 3)."""
-        ways = [outlet for outlet in self.outlets if outlet.is_up]
-        if not ways:
-            return None
-        newest = next((at for at, outlet in enumerate(ways) if outlet is peer.via), 0)
-        return ways[(newest + peer.tries // TRIES_ON_ONE_LINK) % len(ways)]
-
     # -- in ----------------------------------------------------------------------------------------
 
     def receive(self, outlet: Outlet, frame: bytes, now: float, stamp: float | None = None) -> bool:
@@ -259,7 +206,7 @@ class Engine:
             if header.kind == HEARTBEAT:
                 self._receive_heartbeat(outlet, header, control.read_heartbeat(frame), now)
             elif header.kind == REQUEST:
-                self._receive_request(outlet, control.read_request(frame), now)
+                self._repair.answer(outlet, control.read_request(frame), now)
             elif header.kind == REPORT:
                 self._receive_report(outlet, header, control.read_report(frame), now)
             else:
@@ -276,7 +223,7 @@ class Engine:
         self._heard(peer, outlet, header)
         peer.data(header, frame)
         if peer.next <= peer.target:
-            self._asking[peer.epoch] = peer
+            self._repair.asking[peer.epoch] = peer
             return True
         return False
 
@@ -334,7 +281,7 @@ class Engine:
         if peer.is_bye and not peer.is_down:
             self._lower(peer)
         if peer.in_hole:
-            self._asking[peer.epoch] = peer
+            self._repair.asking[peer.epoch] = peer
 
     def _meet(self, epoch: int, beat: Heartbeat, now: float) -> Peer:
         """A new peer. Younger than us: its whole log is ours; older: from here on (rule 1)."""
@@ -382,29 +329,6 @@ class Engine:
             self._foreign[epoch] = None
             self._sink.loss(Resync(name, epoch, None, "version"))
 
-    def _receive_request(self, outlet: Outlet, request: Request, now: float) -> None:
-        """Repeat the union of what was asked, at most 1 MiB, not the same within 50 ms (rule 3)."""
-        log = self.log
-        sent = outlet.cursor - 1
-        for wanted in request.wanted[: control.MAX_RANGES]:
-            if wanted.epoch != self.epoch:
-                continue
-            entries: list[LogEntry] = []
-            budget = REPEAT_BYTES
-            for first, last in wanted.ranges[: control.MAX_RANGES]:
-                at = max(first, log.first)
-                while at <= min(last, sent) and budget > 0:
-                    entry = log.take(at, outlet.limit, now)
-                    assert entry is not None
-                    if now - entry.repeated >= REPEAT_PAUSE:
-                        entry.repeated = now
-                        entries.append(entry)
-                        budget -= entry.size
-                    at = entry.last + 1
-            outlet.queue_repeats(entries)
-            if not outlet.repeats:
-                outlet.beat_in = min(outlet.beat_in, max(0.0, outlet.beat_at + ANSWER_INTERVAL - now))
-
     def _receive_report(self, outlet: Outlet, header: Header, report: Report, now: float) -> None:
         if report.ask == self.epoch or report.ask == 0:
             peer = self.peers.get(header.epoch)
@@ -428,7 +352,7 @@ class Engine:
         for peer in list(self._live.values()):
             peer.tick(step, attended, self._limits.repair_timeout)
             if peer.in_hole:
-                self._asking[peer.epoch] = peer
+                self._repair.asking[peer.epoch] = peer
             elif peer.is_bye:
                 del self._live[peer.epoch]
             if peer.silent >= DOWN and not peer.is_down:
@@ -437,7 +361,7 @@ class Engine:
                 if not peer.is_over:
                     peer.tell("silent")
                 self._live.pop(peer.epoch, None)
-                self._asking.pop(peer.epoch, None)
+                self._repair.asking.pop(peer.epoch, None)
         self.log.tick(now)
 
     def _forget(self) -> None:
@@ -446,7 +370,7 @@ class Engine:
         if not victim.is_over:
             victim.tell("forgotten")
         victim.release()
-        for table in (self.peers, self._live, self._asking):
+        for table in (self.peers, self._live, self._repair.asking):
             table.pop(victim.epoch, None)
         for outlet in self.outlets:
             outlet.heard_of.pop(victim.epoch, None)

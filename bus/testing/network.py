@@ -89,7 +89,7 @@ class SimNetwork:
         # How often each broker was restarted: what was in flight then is lost.
         self.restarts = [0 for _ in self.links]
         self.sent = 0
-        # Outage -> when it ended; infinite while it lasts. See `outage`.
+        # Outage -> when it ended; infinite while it lasts. See `was_away`.
         self._outages: dict[tuple[object, ...], float] = {}
         self._cuts: set[tuple[str, str, int]] = set()
         self._heap: list[tuple[float, int, Callable[[], object]]] = []
@@ -223,14 +223,13 @@ class SimNetwork:
     def was_cut(self, asker: str, asked: str, within: float) -> bool:
         """Was there lately no link on which `asker` could both ask and be answered?
 
-        Cut must have been the way of the requests; where another link carries those, the way back of
-        that link (repeats come on the link that they were asked on).
+        On one link at least the way of the requests was cut, and no other link worked both ways:
+        repeats come on the link that they were asked on.
         """
-        ways = [
-            (self._since(within, "cut", asker, asked, link), self._since(within, "cut", asked, asker, link))
-            for link in self._indices(None)
-        ]
-        return any(out for out, _ in ways) and all(out or back for out, back in ways)
+        cut = [self._since(within, "cut", asker, asked, link) for link in self._indices(None)]
+        return any(cut) and all(
+            cut[link] or self._was_broken(asked, asker, link, within) for link in self._indices(None)
+        )
 
     def was_away(self, sender: str, receiver: str, within: float) -> bool:
         """May `receiver` have heard nothing from `sender` at some moment of the last `within` seconds?
@@ -238,11 +237,15 @@ class SimNetwork:
         Whether the receiver itself was frozen does not count: a frozen node judges nobody (rule 5).
         """
         return self._since(within, "frozen", sender) or all(
+            self._was_broken(sender, receiver, link, within) for link in self._indices(None)
+        )
+
+    def _was_broken(self, sender: str, receiver: str, link: int, within: float) -> bool:
+        return (
             self._since(within, "cut", sender, receiver, link)
             or self._since(within, "broker", link)
             or self._since(within, "unplugged", sender, link)
             or self._since(within, "unplugged", receiver, link)
-            for link in self._indices(None)
         )
 
     def _since(self, within: float, *what: object) -> bool:

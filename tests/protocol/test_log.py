@@ -125,7 +125,9 @@ class LogAgainstList(RuleBasedStateMachine):
         exact = sum(len(self.events[seq]) for seq in range(max(cursor, self.log.first), self.log.last + 1))
         unsent = self.log.unsent(cursor)
         assert exact <= unsent <= exact + MOST_OPEN * len(event(EPOCH, 1, 900))
-        assert (unsent == 0) == (exact == 0)
+        bound = self.log.unsent_at_most(cursor)
+        assert unsent <= bound
+        assert (unsent == 0) == (exact == 0) == (bound == 0)
 
     def gone(self, *, by_age: bool) -> None:
         """What went since the last look had to go."""
@@ -346,6 +348,18 @@ def test_what_is_not_held_cannot_be_buried(seq: int) -> None:
     log = filled(Log(EPOCH, Limits()), 3)
     log.bury(seq)
     assert [events_in(entry.frame) for entry in held(log)] == [[event(EPOCH, n) for n in (1, 2, 3)]]
+
+
+@pytest.mark.parametrize("size", [0, 1_000, 5_000])
+def test_the_bound_of_what_is_unsent_is_near_it_and_never_below(size: int) -> None:
+    log = filled(Log(EPOCH, Limits()), 500, size)
+    for cursor in (0, 1, 250, 499, 500, 501, 1 << 40):
+        assert log.unsent(cursor) <= log.unsent_at_most(cursor)
+        assert log.unsent_at_most(cursor) <= log.unsent(cursor) + 500 * 1_024
+    held(log)
+    for cursor in (1, 250, 500, 501):
+        assert log.unsent(cursor) == log.unsent_at_most(cursor)
+    assert log.unsent(501) == 0
 
 
 def test_the_stamp_increases_when_time_does_not() -> None:

@@ -133,6 +133,13 @@ def test_one_request_is_answered_with_at_most_one_mebibyte() -> None:
     assert 900_000 < size < 1_200_000
 
 
+def test_one_mebibyte_is_the_limit_however_often_it_is_asked_for() -> None:
+    node = sender(100, size=60_000)
+    body = control.encode(control.Request([control.Wanted(2, [(1, 100)])] * 16))
+    node.hear(wire.pack(wire.REQUEST, 0, A, 1, body), now=1.0)
+    assert sum(map(len, of_kind(wire.DATA, node.says(1.0)))) < 1_200_000
+
+
 def test_what_was_not_sent_yet_is_no_repeat() -> None:
     node = sender(2)
     node.publish(3)
@@ -202,3 +209,17 @@ def test_the_link_that_brought_the_newest_frame_is_the_one_to_ask_on() -> None:
     node.engine.down(node.outlet)
     node.engine.ask_report(A, 0.2)
     assert not node.outlet.control
+
+
+def test_after_five_tries_in_vain_another_link_is_asked_on() -> None:
+    """The newest frames may come on a link that carries nothing the other way."""
+    node = Node()
+    second = node.link()
+    asked: list[str] = []
+    for step in range(90):
+        now = step / 10
+        node.engine.tick(now)
+        node.hear(beat(A, step + 1, last=3, sent=3), on=second, now=now)
+        for name, outlet in (("first", node.outlet), ("second", second)):
+            asked += [name for frame in node.says(now, on=outlet) if wire.parse(frame).kind == wire.REQUEST]
+    assert asked[:10] == ["second"] * 5 + ["first"] * 5

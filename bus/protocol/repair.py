@@ -1,0 +1,114 @@
+"""Repair, both halves (rule 3): ask the peers for what is missing, repeat what peers ask us for.
+
+One engine has one of these. Which holes there are, and when to ask for each again, is the peer's; what is
+still held is the log's; what waits to be repeated on a link is the outlet's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bus.protocol import control, frame as wire
+from bus.protocol.control import Request, Wanted
+from bus.protocol.outlet import ANSWER_INTERVAL
+from bus.protocol.peer import NOT_HEARD
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bus.protocol.log import Entry, Log
+    from bus.protocol.outlet import Outlet
+    from bus.protocol.peer import Peer
+
+REPEAT_PAUSE = 0.050
+REPEAT_BYTES = 1 << 20
+TRIES_ON_ONE_LINK = 5
+
+
+class Repair:
+    """Asks for holes, and answers those who ask."""
+
+    def __init__(self, log: Log, outlets: Sequence[Outlet]) -> None:
+        # Peers with a hole, or that had one a moment ago.
+        self.asking: dict[int, Peer] = {}
+        self._log = log
+        self._outlets = outlets
+
+    # -- what we miss ------------------------------------------------------------------------------
+
+    def request(self, outlet: Outlet) -> Request | None:
+        """For all holes that are due on this link, at most 16 ranges; None when there is nothing to ask."""
+        wanted: list[Wanted] = []
+        room = control.MAX_RANGES
+        for peer in list(self.asking.values()):
+            if not peer.in_hole:
+                del self.asking[peer.epoch]
+            elif (
+                room and peer.ask_in <= 0 and self.way_to(peer) is outlet
+                and (peer.unheard < NOT_HEARD or peer.is_bye)
+            ):  # fmt: skip
+                ranges = peer.holes(room)
+                room -= len(ranges)
+                peer.asked()
+                wanted.append(Wanted(peer.epoch, ranges))
+        return Request(wanted) if wanted else None
+
+    def way_to(self, peer: Peer) -> Outlet | None:
+        """The link that brought its newest frame; after some tries in vain another one."""
+        ways = [outlet for outlet in self._outlets if outlet.is_up]
+        if not ways:
+            return None
+        newest = next((at for at, outlet in enumerate(ways) if outlet is peer.via), 0)
+        return ways[(newest + peer.tries // TRIES_ON_ONE_LINK) % len(ways)]
+
+    # -- what others miss --------------------------------------------------------------------------
+
+    def answer(self, outlet: Outlet, request: Request, now: float) -> None:
+        """Repeat the union of what was asked, at most 1 MiB, not the same within 50 ms."""
+        log = self._log
+        sent = outlet.cursor - 1
+        budget = REPEAT_BYTES
+        for wanted in request.wanted[: control.MAX_RANGES]:
+            if wanted.epoch != log.epoch:
+                continue
+            entries: list[Entry] = []
+            for first, last in wanted.ranges[: control.MAX_RANGES]:
+                at = max(first, log.first)
+                while at <= min(last, sent) and budget > 0:
+                    entry = log.take(at, outlet.limit, now)
+                    assert entry is not None
+                    if now - entry.repeated >= REPEAT_PAUSE:
+                        entry.repeated = now
+                        entries.append(entry)
+                        budget -= entry.size
+                    at = entry.last + 1
+            outlet.queue_repeats(entries)
+            if not outlet.repeats:
+                outlet.beat_in = min(outlet.beat_in, max(0.0, outlet.beat_at + ANSWER_INTERVAL - now))
+
+    def repeats(self, outlet: Outlet, now: float) -> list[bytes]:
+        """The lowest frames to be repeated, as many as follow each other and fit into one.
+
+        Joined, since an idle bus sends every event in a frame of its own: a link that carries some
+        ten frames a second would otherwise take longer than its receivers wait.
+        """
+        frames: list[bytes] = []
+        due, size, count = 0, 0, 0
+        while outlet.repeats:
+            entry = self._log.take(outlet.repeats[-1], outlet.limit, now)
+            if entry is None or entry.first > outlet.repeats[-1]:
+                outlet.repeats.pop()  # no longer held
+                continue
+            size, count = size + entry.size, count + entry.count
+            if frames and (
+                entry.first != due
+                or size > outlet.limit
+                or count > wire.MAX_COUNT
+                or (entry.frame[4] | frames[0][4]) & wire.TRAILER
+            ):
+                break
+            outlet.repeats.pop()
+            entry.repeated = now
+            frames.append(entry.frame)
+            due = entry.last + 1
+        return frames
