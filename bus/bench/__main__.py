@@ -15,7 +15,7 @@ import msgspec
 
 from bus.bench import machine, report, run, yardstick
 from bus.bench.crew import HarnessError
-from bus.bench.figures import DRIFT, Result, is_steady
+from bus.bench.figures import DRIFT, Result, is_steady, way
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +90,7 @@ def measure(
     for backend in backends:
         say(f"{backend} on {loop}")
         for result in run.run(cases, backend, loop, plan, lambda text: say(f"  {text}")):
-            say(f"  {result.scenario} {result.params['delivery']}: ratio {result.ratio:.2f}")
+            say(f"  {result.scenario} {way(result)}: ratio {result.ratio:.2f}")
             results.append(result)
     after = yardstick.measure(events)
     about["load_after"] = machine.load()

@@ -112,3 +112,8 @@ def is_steady(values: Sequence[float], limit: float = STEADY) -> bool:
 def _median(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return median(known) if known else None
+
+
+def way(result: Result) -> str:
+    """How the events were taken, and by how many."""
+    return f"{result.params['delivery']} x{result.params['subscribers']}"

@@ -6,21 +6,25 @@ to a checksum. The sum shows that the right events came and not only as many.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from bus import Event, Gap, Overflow
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from bus import Loss
 
 BURST = 100
 """Events published in one turn of the event loop."""
 
-Delivery = Literal["batch", "callback", "delay"]
-"""How a subscriber takes events; "delay" is batch with a clock reading for each."""
+FAN = 10
+"""Subscribers of one process in the row "fan"."""
+
+Delivery = Literal["batch", "callback", "delay", "fan"]
+"""How a subscriber takes events; "delay" is batch with a clock reading for each, "fan" batch by many."""
 
 
 class CacheInvalidated(Event, tag="cache.invalidated"):
@@ -69,6 +73,18 @@ class Tally:
         if not isinstance(loss, Gap | Overflow):
             raise UntoldLoss(f"the bus told {loss!r}: how many events that is nobody knows")
         self.lost += loss.count
+
+
+async def gather(main: Tally, receive: Callable[[Tally], Coroutine[object, object, None]]) -> None:
+    """Receive by `FAN` subscribers; `main` is the first one's tally, and ends when the slowest does.
+
+    Raises UntoldLoss when one of them did not get what the others got.
+    """
+    tallies = [main, *(Tally(main.expected) for _ in range(FAN - 1))]
+    await asyncio.gather(*(receive(tally) for tally in tallies))
+    main.ended = max(tally.ended for tally in tallies)
+    if len({(tally.count, tally.checksum, tally.lost) for tally in tallies}) > 1:
+        raise UntoldLoss("the subscribers of one process did not receive the same")
 
 
 class Publisher(Protocol):

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from bus import Bus
-from bus.bench.load import BURST, KEYS, KIND, CacheInvalidated, Ends
+from bus.bench.load import BURST, FAN, KEYS, KIND, CacheInvalidated, Ends, gather
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine
@@ -49,6 +49,9 @@ class BusSubscriber:
         """Subscribe now."""
         if delivery == "callback":
             return self._callback(tally)
+        if delivery == "fan":
+            inboxes = [self._bus.subscribe(CacheInvalidated) for _ in range(FAN)]
+            return gather(tally, lambda one: _batches(inboxes.pop(), one))
         inbox = self._bus.subscribe(CacheInvalidated)
         return (_batches if delivery == "batch" else _delays)(inbox, tally)
 

@@ -1,7 +1,8 @@
 """The other side: what one would write without the bus. The best obvious way, not a straw man.
 
 Memory: an `asyncio.Queue`; the publisher calls `put_nowait` for each event, the subscriber awaits
-`get` for each. The events themselves cross over: nothing is encoded and nothing can be lost.
+`get` for each; ten subscribers have ten queues. The events themselves cross over: nothing is encoded and
+nothing can be lost.
 
 Zenoh: one `put` for each event (zenoh itself packs them into its batches), congestion control DROP, a
 RingChannel that holds 65,536 samples, a reader thread that empties it and hands the payloads to the loop
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bus.bench.load import BURST, KEYS, KIND, CacheInvalidated, Ends
+from bus.bench.load import BURST, FAN, KEYS, KIND, CacheInvalidated, Ends, gather
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -41,38 +42,47 @@ class Queue:
     patience = 60.0
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[CacheInvalidated] = asyncio.Queue()
+        self._queues = [asyncio.Queue[CacheInvalidated]()]
 
     async def bulk(self, count: int) -> None:
         """One by one, a burst in each turn of the loop."""
-        put = self._queue.put_nowait
+        puts = [queue.put_nowait for queue in self._queues]
         for first in range(0, count, BURST):
             for account in range(first, min(first + BURST, count)):
-                put(CacheInvalidated(account, KIND, KEYS))
+                event = CacheInvalidated(account, KIND, KEYS)
+                for put in puts:
+                    put(event)
             await asyncio.sleep(0)
 
     def publish(self, event: CacheInvalidated) -> None:
         """One event."""
-        self._queue.put_nowait(event)
+        for queue in self._queues:
+            queue.put_nowait(event)
 
     def listen(self, tally: Tally, delivery: Delivery) -> Coroutine[object, object, None]:
-        """A queue has one way to take events."""
-        return self._delays(tally) if delivery == "delay" else self._one_by_one(tally)
+        """A queue has one way to take events, and each subscriber needs one of his own."""
+        self._queues = [asyncio.Queue() for _ in range(FAN if delivery == "fan" else 1)]
+        if delivery == "fan":
+            queues = list(self._queues)
+            return gather(tally, lambda one: _one_by_one(queues.pop(), one))
+        return (_delays_of if delivery == "delay" else _one_by_one)(self._queues[0], tally)
 
-    async def _one_by_one(self, tally: Tally) -> None:
-        get = self._queue.get
-        tally.add(1, (await get()).account)
-        checksum = 0
-        for _ in range(tally.expected - 1):
-            event = await get()
-            checksum += event.account
-        tally.add(tally.expected - 1, checksum)
 
-    async def _delays(self, tally: Tally) -> None:
-        while not tally.is_complete:
-            event = await self._queue.get()
-            tally.delays.append(time.perf_counter_ns() - event.account)
-            tally.add(1, event.account)
+async def _one_by_one(queue: asyncio.Queue[CacheInvalidated], tally: Tally) -> None:
+    get = queue.get
+    tally.add(1, (await get()).account)
+    checksum = 0
+    for _ in range(tally.expected - 1):
+        event = await get()
+        checksum += event.account
+    tally.add(tally.expected - 1, checksum)
+
+
+async def _delays_of(queue: asyncio.Queue[CacheInvalidated], tally: Tally) -> None:
+    while not tally.is_complete:
+        event = await queue.get()
+        tally.delays.append(time.perf_counter_ns() - event.account)
+        tally.add(1, event.account)
 
 
 class ZenohPublisher:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bus.bench.figures import way
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -44,7 +46,7 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
 def _row(result: Result) -> tuple[str, ...]:
     raw = result.raw
     return (
-        f"{result.scenario} {result.backend} {result.loop} {result.params['delivery']}",
+        f"{result.scenario} {result.backend} {result.loop} {way(result)}",
         _speed(result.ours),
         NONE if raw is None else _speed(raw),
         NONE if result.ratio is None else f"{result.ratio:.2f}",

@@ -11,7 +11,7 @@ import msgspec
 
 from bus.bench.crew import Crew, HarnessError
 from bus.bench.figures import Result, figures, is_steady, ratios
-from bus.bench.load import BURST, KEYS, KIND, CacheInvalidated, Delivery
+from bus.bench.load import BURST, FAN, KEYS, KIND, CacheInvalidated, Delivery
 from bus.bench.plausible import complaints
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     scenario: str
     delivery: Delivery
     per_second: int = 0
+    backends: tuple[str, ...] = ("memory", "zenoh")
 
     def params(self, seconds: float) -> dict[str, str | int | float]:
         """As reported."""
@@ -51,13 +52,21 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
             {"per_second": self.per_second} if self.per_second else {"burst": BURST}
         )
         delivery = "callback" if self.delivery == "callback" else "batch"
-        return {**pace, "delivery": delivery, "event_bytes": size, "seconds": seconds}
+        subscribers = FAN if self.delivery == "fan" else 1
+        return {
+            **pace,
+            "delivery": delivery,
+            "subscribers": subscribers,
+            "event_bytes": size,
+            "seconds": seconds,
+        }
 
 
 CASES = {
     "throughput": (
         Case(scenario="throughput", delivery="batch"),
         Case(scenario="throughput", delivery="callback"),
+        Case(scenario="throughput", delivery="fan", backends=("memory",)),
     ),
     "latency": (Case(scenario="latency", delivery="delay", per_second=PER_SECOND),),
 }
@@ -77,6 +86,8 @@ def run(
         for crew in crews:
             crew.ready()
         for case in cases:
+            if backend not in case.backends:
+                continue
             yield _Row(crews[0], crews[1], case, plan, progress).result(backend, loop)
 
 
