@@ -61,7 +61,8 @@ class Queue:
 
     def listen(self, tally: Tally, delivery: Delivery) -> Coroutine[object, object, None]:
         """A queue has one way to take events, and each subscriber needs one of his own."""
-        self._queues = [asyncio.Queue() for _ in range(FAN if delivery == "fan" else 1)]
+        count = FAN if delivery == "fan" else 1
+        self._queues = [asyncio.Queue[CacheInvalidated]() for _ in range(count)]
         if delivery == "fan":
             queues = list(self._queues)
             return gather(tally, lambda one: _one_by_one(queues.pop(), one))
