@@ -39,7 +39,7 @@ format: $(VENV)/develops ## put every file into the one format
 	$(VENV)/bin/ruff check --fix
 
 coverage: $(VENV)/develops ## every branch of the protocol core is taken by its own tests
-	@$(PY) -m coverage run -m pytest -q --seeds 100 tests/protocol tests/simulation
+	@$(PY) -m coverage run -m pytest -q tests/protocol
 	@$(PY) -m coverage report --include='bus/protocol/*' --fail-under=100
 
 bench: $(VENV)/develops ## throughput and latency beside the raw clients

@@ -358,8 +358,8 @@ class Engine:
             if peer.silent >= DOWN and not peer.is_down:
                 self._lower(peer)
             if peer.silent >= TOLD:
-                if not peer.is_over:
-                    peer.tell("silent")
+                # Who said goodbye is no longer among the live by now.
+                peer.tell("silent")
                 self._live.pop(peer.epoch, None)
                 self._repair.asking.pop(peer.epoch, None)
         self.log.tick(now)

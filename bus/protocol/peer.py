@@ -266,13 +266,12 @@ class Peer:
             self._hold.used -= len(self._held.pop(first)[1])
 
     def _give_up(self, upto: int, reason: GapReason) -> None:
-        """Go on after `upto`: what is held is delivered, what is missing becomes a Gap, in order."""
-        if upto > self.last:
-            upto = self.last  # rule 4: never above what the sender itself announced
+        """Go on after `upto`: what is held is delivered, what is missing becomes a Gap, in order.
+
+        `upto` is never above what the sender itself announced (rule 4).
+        """
         while self.next <= upto:
-            end = min(upto, self._ahead[0] - 1) if self._ahead else upto
-            if end >= self.next:
-                self._lose(self.next, end, reason)
+            self._lose(self.next, min(upto, self._ahead[0] - 1) if self._ahead else upto, reason)
             self._drain()
         self.target = max(self.target, self.next - 1)
         self._progress()
