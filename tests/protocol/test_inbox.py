@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pytest
-from hypothesis import settings, strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis import given, settings, strategies as st
 
 from bus.protocol.inbox import DropPolicy, Inbox
 from bus.signals import Gap, GapReason, Loss, Overflow, Resync
@@ -155,78 +155,69 @@ resyncs = st.builds(Resync, st.just("node-1"), st.just(1), afters, st.just("rest
 losses: st.SearchStrategy[Loss] = st.one_of(gaps(), resyncs, st.just(Resync(None, None, None, "a new link")))
 
 
-class InboxAgainstList(RuleBasedStateMachine):
-    """Any order of offers, losses and takes, for each policy."""
+class Offer(NamedTuple):
+    """So many events of so many bytes together."""
 
-    @initialize(
-        capacity=st.integers(1, 12),
-        max_bytes=st.integers(1, 120),
-        drop=st.sampled_from(["oldest", "newest", "close"]),
-    )
-    def begin(self, capacity: int, max_bytes: int, drop: DropPolicy) -> None:
-        self.inbox: Inbox[Event] = Inbox(capacity, max_bytes, drop)
-        self.naive = NaiveInbox(capacity, max_bytes, drop)
-        self.number = self.dropped = self.accounted = 0
+    events: int
+    size: int
 
-    @rule(count=st.integers(0, 20), size=st.integers(0, 200))
-    def offer(self, count: int, size: int) -> None:
-        each = max(1, -(-size // count)) if count else 0
-        batch = [Event(self.number + n, each) for n in range(count)]
-        if not self.inbox.is_closed:
-            self.number += count
-        before = list(batch)
-        self.inbox.offer(batch, size)
-        assert batch == before  # shared with other inboxes
-        self.dropped += self.naive.offer(before)
 
-    @rule(loss=losses)
-    def tell(self, loss: Loss) -> None:
-        self.inbox.tell(loss)
-        self.naive.tell(loss)
+class Take(NamedTuple):
+    """Take so many; 0: all at once."""
 
-    @rule(most=st.integers(1, 5))
-    def take(self, most: int) -> None:
-        for _ in range(min(most, len(self.naive.items))):
-            self.account([self.inbox.take()], [self.naive.items.pop(0)])
+    most: int
 
-    @rule()
-    def take_all(self) -> None:
-        items, self.naive.items = self.naive.items, []
-        self.account(self.inbox.take_all(), items)
 
-    @rule()
-    def close(self) -> None:
-        self.inbox.close()
-        self.naive.is_closed = True
+steps = st.lists(
+    st.builds(Offer, st.integers(0, 20), st.integers(0, 200)) | st.builds(Take, st.integers(0, 5)) | losses,
+    min_size=5,
+    max_size=40,
+)
+policies = st.sampled_from(["oldest", "newest", "close"])
 
-    def account(self, got: list[Event | Loss], expected: list[Event | Loss]) -> None:
+
+@settings(max_examples=150)
+@given(policies, st.integers(1, 12), st.integers(1, 120), steps, st.integers(0, 200))
+def test_an_inbox_is_like_a_list_whatever_comes(
+    drop: DropPolicy, capacity: int, max_bytes: int, steps: list[Offer | Take | Loss], closed_after: int
+) -> None:
+    inbox: Inbox[Event] = Inbox(capacity, max_bytes, drop)
+    naive = NaiveInbox(capacity, max_bytes, drop)
+    offered = dropped = accounted = 0
+
+    def take(most: int) -> int:
+        """Take from both; returns how many events are accounted for by that."""
+        count = min(most, len(naive.items))
+        got = [inbox.take() for _ in range(count)] if most else inbox.take_all()
+        expected, naive.items = naive.items[: len(got)], naive.items[len(got) :]
         assert got == expected
-        for item in got:
-            self.accounted += item.count if isinstance(item, Overflow) else isinstance(item, Event)
+        return sum(one.count if isinstance(one, Overflow) else isinstance(one, Event) for one in got)
 
-    @invariant()
-    def agrees(self) -> None:
-        if not hasattr(self, "inbox"):
-            return
-        inbox, naive = self.inbox, self.naive
+    for number, step in enumerate([*steps, Take(0)]):
+        if number == closed_after:
+            inbox.close()
+            naive.is_closed = True
+        if isinstance(step, Offer):
+            each = max(1, -(-step.size // max(1, step.events)))
+            batch = [Event(offered + n, each) for n in range(step.events)]
+            offered += 0 if naive.is_closed else step.events
+            same = list(batch)
+            inbox.offer(batch, step.size)
+            assert batch == same  # shared with other inboxes
+            dropped += naive.offer(same)
+        elif isinstance(step, Take):
+            accounted += take(step.most)
+        else:
+            inbox.tell(step)
+            naive.tell(step)
         assert not naive.is_over
         assert (inbox.count, inbox.bytes) == (len(naive.events), naive.bytes)
-        assert bool(inbox) == bool(naive.items)
-        assert inbox.is_closed == naive.is_closed
-        assert inbox.dropped == self.dropped
-
-    def teardown(self) -> None:
-        """Every event that was offered was handed out or counted as dropped, once."""
-        if hasattr(self, "inbox"):
-            self.take_all()
-            assert self.accounted == self.number
-            assert not self.inbox
-            with pytest.raises(IndexError):
-                self.inbox.take()
-
-
-TestInboxAgainstList = InboxAgainstList.TestCase
-TestInboxAgainstList.settings = settings(max_examples=100, stateful_step_count=25)
+        assert (bool(inbox), inbox.is_closed) == (bool(naive.items), naive.is_closed)
+        assert inbox.dropped == dropped
+    # Every event that was offered was handed out or counted as dropped, once.
+    assert accounted == offered
+    with pytest.raises(IndexError):
+        inbox.take()
 
 
 def offered(drop: DropPolicy, *batches: int, capacity: int = 5) -> Inbox[int]:
@@ -299,6 +290,17 @@ def test_a_thousand_losses_without_an_event_stay_few() -> None:
         ("node-1", 1, 0), ("node-2", 2, 0),
     ]  # fmt: skip
     assert all(len(item.ranges) <= 16 for item in taken if isinstance(item, Gap))
+
+
+def test_sixteen_ranges_are_exact_and_the_seventeenth_makes_a_resync() -> None:
+    inbox: Inbox[int] = Inbox(1, 1)
+    ranges = [(3 * n + 2, 3 * n + 3) for n in range(17)]
+    for one in ranges[:16]:
+        inbox.tell(gap(1, one))
+    inbox.offer([1], 1)
+    for one in ranges:
+        inbox.tell(gap(1, one))
+    assert inbox.take_all() == [gap(1, *ranges[:16]), 1, Resync("node-1", 1, 1, "many gaps")]
 
 
 def test_neighbouring_gaps_become_one_range_and_keep_the_first_reason() -> None:

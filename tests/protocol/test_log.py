@@ -335,6 +335,26 @@ def test_a_tombstone_takes_the_place_of_one_event_and_frees_its_bytes() -> None:
     assert log.first == 1
 
 
+@pytest.mark.parametrize("change", ["split", "bury"])
+def test_the_bound_in_bytes_holds_after_frames_were_changed(change: str) -> None:
+    """A thousand heads of frames, or a thousand tombstones, take part in the sum."""
+    log = Log(EPOCH, Limits(log_bytes=100_000, log_events=100_000), frame_size=30_000)
+    for _ in range(1_000):
+        filled(log, 1)
+        assert change == "split" or log.take(log.last, 30_000, 0.0) is not None
+    if change == "split":
+        assert len(held(log, limit=1)) == 1_000
+    for seq in range(1, 1_001) if change == "bury" else ():
+        log.bury(seq)
+    filled(log, 1, 40_000)
+    entries = held(log)
+    assert (len(entries), log.first) == (1_001, 1)
+    filled(log, 1, 40_000)
+    assert log.take(log.last, 30_000, 0.0) is not None
+    sizes = [entry.size for entry in held(log)]
+    assert 99_900 < sum(sizes) <= 100_000
+
+
 def test_what_no_link_has_taken_yet_can_be_buried_as_well() -> None:
     log = filled(Log(EPOCH, Limits()), 3)
     log.bury(2)
