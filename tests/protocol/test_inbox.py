@@ -230,6 +230,16 @@ def offered(drop: DropPolicy, *batches: int, capacity: int = 5) -> Inbox[int]:
     return inbox
 
 
+@pytest.mark.parametrize("drop", ["oldest", "newest", "close"])
+def test_what_is_exactly_full_is_not_too_full(drop: DropPolicy) -> None:
+    for bounds in ((5, 1_000), (1_000, 10)):
+        inbox: Inbox[int] = Inbox(*bounds, drop)
+        inbox.offer([1, 2, 3], 6)
+        inbox.offer([4, 5], 4)
+        assert (inbox.count, inbox.bytes, inbox.dropped, inbox.is_closed) == (5, 10, 0, False)
+        assert [inbox.take() for _ in range(5)] == [1, 2, 3, 4, 5]
+
+
 def test_oldest_drops_from_the_front_and_tells_it_at_the_head() -> None:
     assert offered("oldest", 3, 4).take_all() == [Overflow(2), 2, 3, 4, 5, 6]
 
