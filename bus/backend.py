@@ -108,7 +108,11 @@ class Context(msgspec.Struct, kw_only=True):
 
 @runtime_checkable
 class Link(Protocol):
-    """One established, positioned connection. It is never revived: after a loss comes a new one."""
+    """One established, positioned connection. It is never revived: after a loss comes a new one.
+
+    Optional: `max_message: int`, bytes of the largest frame that this connection carries, where a
+    server may carry less than `Features.max_message`.
+    """
 
     async def run(self) -> None:
         """Receive until the link is lost, then raise (a return counts as lost, too).
@@ -138,7 +142,11 @@ class Link(Protocol):
 
 @runtime_checkable
 class Backend(Protocol):
-    """One messaging system with one configuration. Built by `Bus.open`, used by the supervisor."""
+    """One messaging system with one configuration. Built by `Bus.open`, used by the supervisor.
+
+    Optional: `max_reconnects: int | None`, how many reconnects in a row may fail; with one more the
+    bus gives up (FATAL). 0: it never tries again. None: no limit.
+    """
 
     features: ClassVar[Features]
     # The configuration variant (a `bus.config.Coordinator` subclass) whose `@type` selects this

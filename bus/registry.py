@@ -25,12 +25,24 @@ log = logging.getLogger("bus")
 GROUP = "bus.backends"
 
 BUILTIN: dict[str, str] = {
+    "Kafka": "bus_kafka:KafkaBackend",
     "Memory": "bus_memory:MemoryBackend",
+    "Nats": "bus_nats:NatsBackend",
+    "Redis": "bus_redis:RedisBackend",
+    "RedisCluster": "bus_redis:RedisClusterBackend",
+    "RedisSentinel": "bus_redis:RedisSentinelBackend",
     "Zenoh": "bus_zenoh:ZenohBackend",
 }
 
 # Module that is missing -> what to install.
-EXTRAS: dict[str, tuple[str, str]] = {"Zenoh": ("eclipse-zenoh", "zenoh")}
+EXTRAS: dict[str, tuple[str, str]] = {
+    "Kafka": ("aiokafka", "kafka"),
+    "Nats": ("nats-py", "nats"),
+    "Redis": ("redis with hiredis", "redis"),
+    "RedisCluster": ("redis with hiredis", "redis"),
+    "RedisSentinel": ("redis with hiredis", "redis"),
+    "Zenoh": ("eclipse-zenoh", "zenoh"),
+}
 
 # In a checkout the plug-in packages lie beside `bus`. Appended, so that they can never shadow
 # anything.

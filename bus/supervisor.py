@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from bus.errors import AuthError, ConfigError, Fault, LinkError, TlsError
 from bus.isolation import Hung, Waker, isolated, sleep
 from bus.protocol.lifecycle import Action
+from bus.protocol.outlet import Sizes
 from bus.signals import LinkStatus
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ class Supervisor:
         self._reported = ""
         self._state = lifecycle.state
         self._since = loop.now()
+        # Some configurations say how often to try again.
+        lifecycle.max_reconnects = getattr(backend, "max_reconnects", None)
         self._work = Waker(loop)
         self._over = Waker(loop)
         self._go = Waker(loop)
@@ -182,6 +185,7 @@ class Supervisor:
         self._link = link
         self._over = Waker(self._loop)
         if not self._is_ended:
+            self.outlet.fit(self._sizes(link))
             self._engine.up(self.outlet)
             self.lifecycle.connected()
             self._note_state()
@@ -204,6 +208,15 @@ class Supervisor:
             await job.join(JOIN)
         self._strays += self._jobs
         self._jobs = []
+
+    def _sizes(self, link: Link) -> Sizes:
+        """The server may have said that it carries less than its kind does."""
+        features = self._backend.features
+        most: int = getattr(link, "max_message", features.max_message)
+        return Sizes(
+            frame=features.frame, max_frame=features.max_frame,
+            max_message=min(most, features.max_message),
+        )  # fmt: skip
 
     async def _read(self, link: Link) -> None:
         try:
@@ -306,6 +319,9 @@ class Supervisor:
         )  # fmt: skip
         if state == "READY":
             self._error = None
+        elif state == "FATAL" and self.failure is None:
+            limit = self.lifecycle.max_reconnects
+            self.failure = ConfigError(f"{self._kind}: gave up, maxReconnects is {limit}; {self._error}")
         self._state = state
         self._since = self._loop.now()
         self._changed()

@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "bus.waiting",
     ),
     ("bus.door", "bus.node"),
-    ("bus.opening", "bus.progress"),
+    ("bus.opening", "bus.progress", "bus.trial"),
     ("bus.bus",),
     ("bus",),
     ("bus.testing", "bus.bench", "bus.admin", "bus.demo", "bus.cli", "bus.__main__"),
@@ -41,12 +41,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 LEAVES = LAYERS[-1]
 # The command line is the front of the other leaves: `bus demo`, `python -m bus`.
 FRONTS = ("bus.cli", "bus.__main__")
+# What starts a local server, and who does so for its users: when it is needed, not when loaded.
+SERVERS, START_SERVERS = "bus.testing.brokers", ("bus.demo", "bus.bench")
 
 # The protocol takes what these give as arguments: `now`, `random`; it neither waits nor tells.
 SANS_IO = {"anyio", "asyncio", "time", "random", "secrets", "logging", "socket", "threading", "os"}
 # All that the runtime needs; whatever else is optional and imported where it is used.
 CORE = {"anyio", "msgspec"}
 CLIENTS = {"zenoh", "nats", "nkeys", "redis", "hiredis", "aiokafka"}
+# The benchmark runs the raw client beside us, and Zenoh's router is its client library.
+MAY_USE_CLIENTS = ("bus.bench", "bus.testing.brokers.zenoh_router")
 # What the shipped test suite may take for granted: it is run by them.
 TEST_TOOLS = {"pytest", "pytest_asyncio", "hypothesis"}
 BACKEND_MAY_IMPORT = ("bus.backend", "bus.config", "bus.errors")
@@ -209,7 +213,8 @@ def depends_downwards(module: Module) -> Iterator[str]:
             yield f"{at} from an outer layer: take it as an argument, or move it inwards"
         elif own == len(LAYERS) - 1 and module.name not in FRONTS and other == own:
             family = next(leaf for leaf in LEAVES if within(module.name, leaf))
-            if not within(imported.name, family):
+            serves = within(module.name, *START_SERVERS) and within(imported.name, SERVERS)
+            if not within(imported.name, family) and not (serves and imported.is_lazy):
                 yield f"{at}, a leaf: nothing imports the leaves, move what both need inwards"
 
 
@@ -221,8 +226,7 @@ def knows_no_backend(module: Module) -> Iterator[str]:
         at = f"line {imported.line} imports {imported.name}"
         if top.startswith("bus_"):
             yield f"{at}: name it in the table of bus/registry.py, it is imported when it is used"
-        # The benchmark runs the raw client beside us.
-        elif top in CLIENTS and not (within(module.name, "bus.bench") and imported.is_lazy):
+        elif top in CLIENTS and not (within(module.name, *MAY_USE_CLIENTS) and imported.is_lazy):
             yield f"{at}, a client library: only its backend may know it"
 
 

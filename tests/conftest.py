@@ -6,6 +6,7 @@
   that call `anyio.run(..., backend="trio")`.
 * `--seeds N` and the fixture `seeds`: how many simulation seeds to run.
 * The fixture `nothing_blocks`: a call that blocks the event loop raises where it blocks.
+* The brokers of `bus.testing.plugin`, as our users get them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from blockbuster import BlockBuster, blockbuster_ctx
 from pytest_asyncio import is_async_test
 
 from bus.testing.leaks import no_leaks
+
+pytest_plugins = ["bus.testing.plugin"]
 
 # No deadline: a shared machine stalls now and then. In CI the same examples every time, so that a
 # change is judged by what it changes; at home new ones, and failures are kept and replayed.

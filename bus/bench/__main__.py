@@ -16,13 +16,15 @@ import msgspec
 from bus.bench import machine, report, run, yardstick
 from bus.bench.crew import HarnessError
 from bus.bench.figures import DRIFT, Result, is_steady, way
+from bus.bench.server import NoServer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-BACKENDS = ("memory", "zenoh")
-# What an argument needs besides the bus, and the extra that installs it.
-NEEDS = {"zenoh": "zenoh", "uvloop": "uvloop"}
+# What is measured when nothing is said: what needs no server.
+DEFAULT = ("memory", "zenoh")
+# Argument -> what it needs besides the bus; the extra that installs it has the argument's name.
+NEEDS = {"zenoh": "zenoh", "nats": "nats", "redis": "redis", "kafka": "aiokafka", "uvloop": "uvloop"}
 WRONG = 3
 
 
@@ -42,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="How to read the result: benchmarks/README.md",
     )
     made.add_argument("scenario", nargs="?", choices=(*run.CASES, "all"), default="all")
-    made.add_argument("--backend", choices=BACKENDS, help="only this one; default: both")
+    made.add_argument("--backend", choices=run.BACKENDS, help=f"default: {' and '.join(DEFAULT)}")
     made.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
     made.add_argument("--pairs", type=positive, help="measurements of each side; default 5")
     made.add_argument("--quick", action="store_true", help="short and rough: to see that it runs")
@@ -53,11 +55,11 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; the exit code."""
     asked = parser().parse_args(arguments)
-    backends: tuple[str, ...] = (asked.backend,) if asked.backend else BACKENDS
+    backends: tuple[str, ...] = (asked.backend,) if asked.backend else DEFAULT
     for name in (*backends, asked.loop):
-        if name in NEEDS and find_spec(name) is None:
+        if name in NEEDS and find_spec(NEEDS[name]) is None:
             parser().error(
-                f"{name} is not installed: pip install 'coordinator-bus[{NEEDS[name]}]', "
+                f"{NEEDS[name]} is not installed: pip install 'coordinator-bus[{name}]', "
                 "or choose another one"
             )
     scenarios = tuple(run.CASES) if asked.scenario == "all" else (asked.scenario,)
@@ -69,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         about, results = measure(scenarios, backends, asked.loop, plan)
+    except NoServer as error:
+        parser().error(str(error))
     except HarnessError as error:
         say(f"no result: {error}")
         return WRONG

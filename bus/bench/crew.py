@@ -87,12 +87,14 @@ class Process:
 class Crew:
     """A side: one process for both ends (memory), or one for each."""
 
-    def __init__(self, backend: str, is_ours: bool, loop: str, directory: str) -> None:
+    def __init__(self, backend: str, is_ours: bool, loop: str, directory: str, url: str) -> None:
         self.name = "bus" if is_ours else "raw"
         roles = ("both",) if backend == "memory" else ("subscriber", "publisher")
         self._processes: list[Process] = []
         for role in roles:
-            post = Post(backend=backend, is_ours=is_ours, role=role, loop=loop, directory=directory)
+            post = Post(
+                backend=backend, is_ours=is_ours, role=role, loop=loop, directory=directory, url=url
+            )  # fmt: skip
             self._processes.append(Process(post))
         self._subscriber, self._publisher = self._processes[0], self._processes[-1]
 

@@ -8,7 +8,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-LIBRARIES = ("coordinator-bus", "msgspec", "anyio", "eclipse-zenoh", "uvloop")
+LIBRARIES = ("coordinator-bus", "msgspec", "anyio", "eclipse-zenoh", "nats-py", "redis", "aiokafka", "uvloop")
 
 
 def cores() -> int:

@@ -134,9 +134,9 @@ async def open_memory() -> AsyncGenerator[Ends]:
 
 
 @asynccontextmanager
-async def open_zenoh(role: str) -> AsyncGenerator[Ends]:
-    """One bus of this process; the other one is found through the directory of this user's sockets."""
-    async with Bus.open("zenoh://", node=role, cluster="bench", events=(CacheInvalidated,)) as bus:
+async def open_bus(role: str, url: str) -> AsyncGenerator[Ends]:
+    """One bus of this process, when it hears the other one."""
+    async with Bus.open(url, node=role, cluster="bench", events=(CacheInvalidated,)) as bus:
         await bus.ready(READY, peers=1)
         yield (
             Ends(publisher=BusPublisher(bus)) if role == "publisher" else Ends(subscriber=BusSubscriber(bus))

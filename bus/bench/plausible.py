@@ -22,9 +22,12 @@ SLACK = 0.25
 
 def complaints(
     repetitions: Sequence[Repetition], *, cores: int, seconds: float, tells_loss: bool,
-    per_second: int = 0,
+    per_second: int = 0, is_served: bool = False,
 ) -> list[str]:  # fmt: skip
-    """Everything that is wrong with the repetitions of one side; `per_second` 0 = unpaced."""
+    """Everything that is wrong with the repetitions of one side; `per_second` 0 = unpaced.
+
+    `is_served`: both ends may wait for a server, whose CPU is not counted.
+    """
     found: list[str] = []
     for number, one in enumerate(repetitions, 1):
         found += [
@@ -32,7 +35,7 @@ def complaints(
             for text in (
                 *_counted(one, tells_loss),
                 *_timed(one, cores, seconds),
-                *(_kept_pace(one, per_second) if per_second else _was_busy(one)),
+                *(_kept_pace(one, per_second) if per_second else [] if is_served else _was_busy(one)),
             )
         ]
     rates = {round(one.rate, 3) for one in repetitions}

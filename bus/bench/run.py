@@ -13,6 +13,7 @@ from bus.bench.crew import Crew, HarnessError
 from bus.bench.figures import Result, figures, is_steady, ratios
 from bus.bench.load import BURST, FAN, KEYS, KIND, CacheInvalidated, Delivery
 from bus.bench.plausible import complaints
+from bus.bench.server import SERVED, server_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ MARGIN = 1.3
 """Planned over wanted length of a repetition: it may turn out faster than the warm-up."""
 DOUBLINGS = 4
 PER_SECOND = 1_000
+BACKENDS = ("memory", "zenoh", *SERVED)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +45,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     scenario: str
     delivery: Delivery
     per_second: int = 0
-    backends: tuple[str, ...] = ("memory", "zenoh")
+    backends: tuple[str, ...] = BACKENDS
 
     def params(self, seconds: float) -> dict[str, str | int | float]:
         """As reported."""
@@ -75,36 +77,41 @@ CASES = {
 def run(
     cases: Sequence[Case], backend: str, loop: str, plan: Plan, progress: Callable[[str], None]
 ) -> Iterator[Result]:
-    """Measure the cases on one backend. Raises HarnessError, also for figures that cannot be true."""
+    """Measure the cases on one backend.
+
+    Raises NoServer, and HarnessError, also for figures that cannot be true.
+    """
     with ExitStack() as stack:
+        url = stack.enter_context(server_of(backend))
         # Not where TMPDIR points: the path of a unix socket has about a hundred bytes.
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="bus-bench-", dir="/tmp"))
         crews: list[Crew] = []
         for is_ours in (True, False):
-            crews.append(Crew(backend, is_ours, loop, directory))
+            crews.append(Crew(backend, is_ours, loop, directory, url))
             stack.callback(crews[-1].end)
         for crew in crews:
             crew.ready()
         for case in cases:
             if backend not in case.backends:
                 continue
-            yield _Row(crews[0], crews[1], case, plan, progress).result(backend, loop)
+            yield _Row(crews[0], crews[1], backend, case, plan, progress).result(loop)
 
 
 class _Row:
     """The pairs of one case."""
 
     def __init__(
-        self, ours: Crew, raw: Crew, case: Case, plan: Plan, progress: Callable[[str], None]
+        self, ours: Crew, raw: Crew, backend: str, case: Case, plan: Plan, progress: Callable[[str], None]
     ) -> None:
         self._ours = ours
         self._raw = raw
+        self._backend = backend
         self._case = case
         self._plan = plan
         self._progress = progress
         self._counts: dict[Crew, int] = {}
 
-    def result(self, backend: str, loop: str) -> Result:
+    def result(self, loop: str) -> Result:
         self._counts = {crew: self._warm_up(crew) for crew in (self._ours, self._raw)}
         pairs = self._pairs()
         if self._plan.retries and not is_steady(ratios(pairs)):
@@ -112,7 +119,7 @@ class _Row:
             pairs = self._pairs()
         found = ratios(pairs)
         return Result(
-            scenario=self._case.scenario, backend=backend, loop=loop,
+            scenario=self._case.scenario, backend=self._backend, loop=loop,
             params=self._case.params(self._plan.seconds),
             ours=figures([ours for ours, _ in pairs]), raw=figures([raw for _, raw in pairs]),
             ratio=median(found), spread=(min(found), max(found)), pairs=len(pairs),
@@ -162,6 +169,7 @@ class _Row:
         found = complaints(
             repetitions, cores=self._plan.cores, seconds=self._plan.seconds,
             tells_loss=crew is self._ours, per_second=self._case.per_second,
+            is_served=self._backend in SERVED,
         )  # fmt: skip
         if found:
             raise HarnessError(f"{self._case.scenario} of {crew.name} cannot be true: {'; '.join(found)}")

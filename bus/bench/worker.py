@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bus import BusError
-from bus.bench import ours, raw
+from bus.bench import ours, raw, served
 from bus.bench.figures import percentile
 from bus.bench.load import Delivery, Ends, Tally, UntoldLoss
 from bus.bench.pace import paced
@@ -36,6 +36,8 @@ class Post(msgspec.Struct, frozen=True, kw_only=True):
     role: str
     loop: str
     directory: str
+    # Of the server, where there is one.
+    url: str
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -136,7 +138,11 @@ def open_ends(post: Post) -> AbstractAsyncContextManager[Ends]:
     """The ends that this process holds."""
     if post.backend == "memory":
         return ours.open_memory() if post.is_ours else raw.open_memory()
-    return ours.open_zenoh(post.role) if post.is_ours else raw.open_zenoh(post.role, post.directory)
+    if post.is_ours:
+        return ours.open_bus(post.role, post.url or "zenoh://")
+    if post.backend == "zenoh":
+        return raw.open_zenoh(post.role, post.directory)
+    return served.open_client(post.backend, post.role, post.url)
 
 
 async def serve(post: Post) -> None:

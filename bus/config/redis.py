@@ -29,6 +29,18 @@ from bus.errors import ConfigError
 _PLAIN, _TLS = ("redis", "valkey"), ("rediss", "valkeys")
 
 
+# What may stand behind the "?": the names of redis-py, so that its URLs are taken as they are.
+_OPTIONS = {
+    "db": "[0-9]+",
+    "protocol": "(resp)?[23]",
+    "username": ".*",
+    "password": ".*",
+    "ssl_ca_path": ".+",
+    "ssl_cert_reqs": "none|optional|required",
+    "ssl_check_hostname": "(?i:true|false)",
+}
+
+
 def _redis_format(schemes: tuple[str, ...], example: str, database: str) -> Format:
     """A Redis URI: a path, if there is one, is the number of a database (a regular expression)."""
     uri = uri_format(schemes, example)
@@ -37,10 +49,14 @@ def _redis_format(schemes: tuple[str, ...], example: str, database: str) -> Form
         if trouble := uri.wrong(text):
             return trouble
         scheme, rest = split_scheme(text)
-        path = rest.partition("?")[0].partition("/")[2]
-        if scheme == "unix" or re.fullmatch(database, path):
-            return None
-        return "the path can only be the number of a database, and a cluster has only 0"
+        before, _, query = rest.partition("?")
+        if scheme != "unix" and not re.fullmatch(database, before.partition("/")[2]):
+            return "the path can only be the number of a database, and a cluster has only 0"
+        for part in query.split("&") if query else ():
+            name, _, value = part.partition("=")
+            if not re.fullmatch(_OPTIONS.get(name, "(?!)"), value):
+                return f"behind the ? can stand {', '.join(_OPTIONS)}, with a value that it has"
+        return None
 
     return Format(uri.allowed, wrong)
 
@@ -49,18 +65,25 @@ SERVER = _redis_format(("redis", "rediss", "unix", "valkey", "valkeys"), "redis:
 NODE = _redis_format(("redis", "rediss", "valkey", "valkeys"), "redis://redis-1:6379", "0?")
 
 Timeout = Annotated[Duration, Meta(description="How long making one connection may take.")]
-PoolMaxConnections = Annotated[int, Meta(ge=1, le=8192, description="Connections that the pool may hold.")]
+PoolMaxConnections = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=8192,
+        description="Connections to a server that there may be; 2 are used, or 1 with RESP3 if this is 1.",
+    ),
+]
 PoolTimeoutCreate = Annotated[
     Duration | None,
-    Meta(description="How long the pool may take to make a connection; null: no limit."),
+    Meta(description="How long all connections of a link together may take; null: no limit."),
 ]
 PoolTimeoutWait = Annotated[
     Duration | None,
-    Meta(description="How long to wait for a free connection of the pool; null: no limit."),
+    Meta(description="How long the answer to a publish may take; null: no limit."),
 ]
 PoolTimeoutRecycle = Annotated[
     Duration | None,
-    Meta(description="How long the check of a used connection may take; null: no limit."),
+    Meta(description="How long the answer to a ping of a used connection may take; null: no limit."),
 ]
 RetryWait = Annotated[Duration | None, Meta(extra={"min_ms": 1, "max_ms": 1024})]
 AuthSecret = Annotated[SecretKeyOptional, Meta(description="Password of the Redis servers.")]
@@ -117,19 +140,23 @@ class RedisCluster(Coordinator, frozen=True, kw_only=True):
     auth_username: AuthUsername | None = "stalwart"
     auth_secret: AuthSecret = NO_SECRET
     max_retry_wait: Annotated[
-        RetryWait, Meta(description="Longest pause between two tries of a command, up to 1024 ms.")
+        RetryWait, Meta(description="Longest pause between two nodes that are tried, up to 1024 ms.")
     ] = None
     min_retry_wait: Annotated[
-        RetryWait, Meta(description="Shortest pause between two tries of a command, up to 1024 ms.")
+        RetryWait, Meta(description="Shortest pause between two nodes that are tried, up to 1024 ms.")
     ] = None
     max_retries: (
-        Annotated[int, Meta(ge=1, le=1024, description="Tries of a command; null: the client's choice.")]
+        Annotated[int, Meta(ge=1, le=1024, description="Nodes that one connect tries; null: as many as it knows.")]
         | None
     ) = None
     read_from_replicas: Annotated[
-        bool, Meta(description="Use replicas, not only masters, where reading is possible.")
+        bool, Meta(description="Use replicas as well as masters: each node carries the channel.")
     ] = True
     protocol_version: ProtocolVersion = "resp2"
+    sharded_pub_sub: Annotated[
+        bool,
+        Meta(description="Use sharded pub/sub (Redis 7): the channel stays in the shard of its slot."),
+    ] = False
     pool_max_connections: PoolMaxConnections = 10
     pool_timeout_create: PoolTimeoutCreate = Duration("30s")
     pool_timeout_wait: PoolTimeoutWait = Duration("30s")

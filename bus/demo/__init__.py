@@ -1,6 +1,7 @@
 """`bus demo`: nodes with caches over one database, kept right by the bus, and the ledger of it.
 
 command       what is typed: arguments, exit codes
+systems       what it runs on, and the server that is started for it
 host          the course of a run: open, write, kill, settle, gather
 nodes         one node as the host sees it: a process, or a task of this process
 process       main of a node process

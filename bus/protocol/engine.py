@@ -140,8 +140,11 @@ class Engine:
                 log.bury(entry.first)
                 return self.next_frame(outlet, now)
             outlet.frames_since_repeat += 1
-            outlet.cursor = entry.last + 1
-            return outlet.launch(entry.frame, now, entry.first, entry.last)
+            frame, last = entry.frame, entry.last
+            if last < log.last and (rest := list(log.following(entry, outlet.limit, now))):
+                frame, last = wire.joined([frame, *(one.frame for one in rest)]), rest[-1].last
+            outlet.cursor = last + 1
+            return outlet.launch(frame, now, entry.first, last)
         if outlet.byes:
             outlet.byes -= 1
             return outlet.launch(self._heartbeat(outlet, now, BYE), now)
@@ -193,12 +196,11 @@ class Engine:
         try:
             header = wire.parse(frame)
             if header.epoch == self.epoch:
-                outlet.echoed = True
-                if stamp is not None and stamp > outlet.newest_echo:
-                    outlet.newest_echo = stamp
+                if stamp is not None or not outlet.echoed:
+                    outlet.echo(header.sent_us, self.log.newest_us, stamp)
                 self.refused["own"] += 1
                 return False
-            if stamp is not None and stamp < outlet.newest_echo - STALE:
+            if stamp is not None and stamp < outlet.echo_stamp - STALE:
                 raise FrameError("stale")
             wire.check(frame, header)
             if header.kind == DATA:
@@ -206,7 +208,9 @@ class Engine:
             if header.kind == HEARTBEAT:
                 self._receive_heartbeat(outlet, header, control.read_heartbeat(frame), now)
             elif header.kind == REQUEST:
-                self._repair.answer(outlet, control.read_request(frame), now)
+                # Who is unknown may be anybody, and many: they share one turn.
+                asker = header.epoch if header.epoch in self.peers else 0
+                self._repair.answer(outlet, asker, control.read_request(frame), now)
             elif header.kind == REPORT:
                 self._receive_report(outlet, header, control.read_report(frame), now)
             else:
@@ -252,7 +256,11 @@ class Engine:
     def _receive_heartbeat(self, outlet: Outlet, header: Header, beat: Heartbeat, now: float) -> None:
         if header.flags & HELLO:
             outlet.beat_in = min(outlet.beat_in, max(0.0, outlet.beat_at + ANSWER_INTERVAL - now))
-        ours = [entry for entry in beat.entries if entry.epoch == self.epoch]
+        # What we never sent nobody can have heard: believed, it would stand above all that is true.
+        ours = [
+            entry for entry in beat.entries if entry.epoch == self.epoch
+            and entry.sent_us <= self.log.newest_us and entry.position <= self.log.last
+        ]  # fmt: skip
         is_listed = bool(ours) and outlet.is_listed(max(entry.sent_us for entry in ours))
         if header.flags & OBSERVER:
             return
@@ -268,7 +276,7 @@ class Engine:
             outlet.listed_by.add(peer.epoch)
         if header.sent_us > outlet.heard_of.get(peer.epoch, (0, 0))[1]:
             outlet.heard_of[peer.epoch] = (int(now * 1e6), header.sent_us)
-        if beat.counter > peer.counter and not peer.is_bye:
+        if header.sent_us > peer.beat_us and not peer.is_bye:
             # A late goodbye does not take the name back from its successor.
             if is_new or not header.flags & BYE:
                 if (old := self._names.beat(peer.node, peer.epoch, now)) is not None:

@@ -124,9 +124,14 @@ def pack_events(epoch: int, first_seq: int, sent_us: int, events: Sequence[bytes
 
 
 def as_repeat(*frames: bytes) -> bytes:
-    """DATA frames that follow each other, as one that is marked as a repeat (rule 3).
+    """DATA frames that follow each other, as one that is marked as a repeat (rule 3)."""
+    return joined(frames, REPEAT)
 
-    It keeps the highest `sent_us`: it is no newer than its content. Frames with a trailer come alone.
+
+def joined(frames: Sequence[bytes], flags: int = 0) -> bytes:
+    """DATA frames that follow each other, as one; more than one must have no trailer.
+
+    It keeps the highest `sent_us`: it is no newer than its content.
     """
     headers = [Header._make(HEADER.unpack_from(frame)) for frame in frames]
     count = sum(header.count for header in headers)
@@ -136,7 +141,7 @@ def as_repeat(*frames: bytes) -> bytes:
         body = b"".join((_ARRAY.pack(0xDD, count), *(frame[BODY_START:] for frame in frames)))
     sent_us = max(header.sent_us for header in headers)
     head = headers[0]
-    return pack(DATA, head.flags | REPEAT, head.epoch, sent_us, body, head.first_seq, count)
+    return pack(DATA, head.flags | flags, head.epoch, sent_us, body, head.first_seq, count)
 
 
 def events_of(frame: bytes, header: Header) -> memoryview:

@@ -3,7 +3,8 @@
     CONNECTING --connected, proven--> READY --3 s without proof--> DEGRADED --6 s--> rebuild
          ^                              ^------------proof-------------'
          '--after the wait-- BACKOFF <-- lost, failed, rebuild
-    FATAL: wrong configuration, before the first READY        CLOSED: by the user
+    FATAL: wrong configuration, before the first READY, or the user's limit of failures
+    CLOSED: by the user
 
 READY means positioned *and* proven, never "the socket is open". All ages are attended time: `tick`
 gets steps that a freeze cannot make long. The supervisor does what the returned action says, and
@@ -46,11 +47,14 @@ class Lifecycle:
         self.state: LinkState = "CONNECTING"
         self.alone = False
         self.was_ready = False
+        # Failures in a row that are tried again; after one more it is FATAL. None: no limit.
+        self.max_reconnects: int | None = None
         self._proof = proof
         self._uniform = uniform
         self._wait = 0.0
         self._backoff = BACKOFF_MIN
         self._steady = 0.0
+        self._failures = 0
         self._is_connected = False
         self._retried_alone = False
         self._ever_heard = False
@@ -90,19 +94,14 @@ class Lifecycle:
 
     def lost(self, *, fatal: bool) -> None:
         """`connect` failed, or the link died. `fatal`: only an operator can mend it."""
-        self._is_connected = False
         if self.state in ("CLOSED", "FATAL"):
             return
-        if fatal and not self.was_ready:
+        self._failures += 1
+        is_last = self.max_reconnects is not None and self._failures > self.max_reconnects
+        if is_last or (fatal and not self.was_ready):
             self.state = "FATAL"
-            return
-        self.state = "BACKOFF"
-        if fatal:
-            self._wait = FATAL_RETRY
-            return
-        # Decorrelated jitter: nodes that lost the same server do not come back in step.
-        self._backoff = min(BACKOFF_MAX, self._uniform(BACKOFF_MIN, self._backoff * 3))
-        self._wait = self._backoff
+        else:
+            self._retreat(fatal=fatal)
 
     def close(self) -> None:
         """The user closes the bus."""
@@ -139,7 +138,9 @@ class Lifecycle:
         else:
             if not self._retried_alone and self._should_retry(expects_peers):
                 self._retried_alone = True
-                return self._rebuild()
+                # To look for others once more is no failure.
+                self._retreat(fatal=False)
+                return Action.REBUILD
             waits = not self._retried_alone and (
                 expects_peers or (self._proof == "peers" and not self._ever_heard)
             )
@@ -150,7 +151,8 @@ class Lifecycle:
             else:
                 proven, age = True, 0.0
         if age >= HARD:
-            return self._rebuild()
+            self.lost(fatal=False)
+            return Action.REBUILD
         if age >= SOFT:
             self._enter("DEGRADED")
         elif proven:
@@ -171,9 +173,17 @@ class Lifecycle:
             self._steady = 0.0
         elif self.state != "READY":
             self.was_ready = True
+            self._failures = 0
             self._steady = 0.0
         self.state = state
 
-    def _rebuild(self) -> Action:
-        self.lost(fatal=False)
-        return Action.REBUILD
+    def _retreat(self, *, fatal: bool) -> None:
+        """Away from this connection; the next one comes after a wait."""
+        self._is_connected = False
+        self.state = "BACKOFF"
+        if fatal:
+            self._wait = FATAL_RETRY
+            return
+        # Decorrelated jitter: nodes that lost the same server do not come back in step.
+        self._backoff = min(BACKOFF_MAX, self._uniform(BACKOFF_MIN, self._backoff * 3))
+        self._wait = self._backoff

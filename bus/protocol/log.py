@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bus.protocol.frame import BODY_START, HEADER_SIZE, MAX_COUNT, pack_events
+from bus.protocol.frame import BODY_START, HEADER_SIZE, MAX_COUNT, TRAILER, pack_events
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bus.protocol.limits import Limits
 
 # Takes the place of an event that no link can carry (rule 16): the event with our tag 1, no fields.
@@ -144,6 +146,21 @@ class Log:
             return self.take(seq, limit, now)
         self._seal(entry, now)
         return entry
+
+    def following(self, entry: Entry, limit: int, now: float) -> Iterator[Entry]:
+        """The entries behind a sealed one that fit into one frame of `limit` bytes with it; sealed.
+
+        An idle bus makes small entries, and so does a link that was lost several times. One by one, a
+        link that carries some ten frames a second would need longer for them than receivers wait.
+        """
+        size, count, flags = entry.size, entry.count, entry.frame[4]
+        for index in range(bisect_right(self._firsts, entry.last, self._head), len(self._entries)):
+            entry = self._entries[index]
+            self._seal(entry, now)
+            size, count, flags = size + entry.size - BODY_START, count + entry.count, flags | entry.frame[4]
+            if size > limit or count > MAX_COUNT or flags & TRAILER:
+                return
+            yield entry
 
     def bury(self, seq: int) -> None:
         """Put a tombstone in the place of one event that is too large for a link (rule 16)."""

@@ -8,6 +8,7 @@ An outlet outlives the connections made for it: a rebuilt link goes on where the
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -49,25 +50,29 @@ class Outlet:
     """One link as the engine sees it."""
 
     def __init__(self, sizes: Sizes, rotation: int) -> None:
-        self.sizes = sizes
-        # A frame of several events never exceeds what the link carries: only a single event can (rule 16).
-        self._ceiling = min(sizes.max_frame, sizes.max_message)
-        self.limit = min(sizes.frame, self._ceiling)
+        self.limit = sizes.frame
+        self.fit(sizes)
         self.cursor = 1
         self.confirmed = 0
         self.is_up = False
         self.is_ready = False
         self.hello = True
         self.beat_in = 0.0
-        self.beat_at = float("-inf")
+        self.beat_at = -inf
         self.byes = 0
         self.control: deque[bytes] = deque()
-        self.repeats: list[int] = []  # descending
+        # Asker -> the entries that it waits for, by their first numbers, descending.
+        self.repeats: dict[int, list[int]] = {}
+        # The union of these, without what was repeated for another asker meanwhile.
+        self.unrepeated: set[int] = set()
         self.beat_after_repeats = False
         self.frames_since_repeat = 0
         self.flights: deque[Flight] = deque()
+        self.fastest = inf
         self.suspects: frozenset[int] = frozenset()
-        self.newest_echo = float("-inf")
+        # The newest frame of ours that came back: our stamp, and the broker's (rule 14).
+        self._echo_us = 0
+        self.echo_stamp = -inf
         # Evidence since the supervisor last looked (rule 10).
         self.echoed = False
         self.heard = False
@@ -83,6 +88,13 @@ class Outlet:
         self.said: dict[int, int] = {}
         self._rotation = rotation
 
+    def fit(self, sizes: Sizes) -> None:
+        """The sizes of the next connection: one server may carry less than another (rule 16)."""
+        self.sizes = sizes
+        # A frame of several events never exceeds what the link carries: only a single event can.
+        self._ceiling = min(sizes.max_frame, sizes.max_message)
+        self.limit = min(self.limit, self._ceiling)
+
     def up(self, newest_us: int) -> None:
         """A new connection: it starts with HELLO; nothing is in flight, nobody was heard on it."""
         self.is_up = True
@@ -90,11 +102,26 @@ class Outlet:
         self.hello = True
         self.beat_in = 0.0
         self.flights.clear()
+        self.fastest = inf
         self.repeats.clear()
+        self.unrepeated.clear()
         self.heard_of.clear()
         self.listed_by.clear()
         self.said.clear()
         self.echoed = self.heard = self.listed = False
+
+    def echo(self, sent_us: int, newest_us: int, stamp: float | None) -> None:
+        """A frame with our epoch came in; `newest_us` is the newest that we made, `stamp` the broker's.
+
+        One from before this connection, which a broker may carry again, proves nothing (rule 10). The
+        newest tells the broker's time, not the highest stamp: clocks are set back, leaders change.
+        """
+        if sent_us > newest_us:
+            return  # not ours, whatever it says
+        if sent_us > self._up_us:
+            self.echoed = True
+        if stamp is not None and sent_us > self._echo_us:
+            self._echo_us, self.echo_stamp = sent_us, stamp
 
     def is_listed(self, sent_us: int) -> bool:
         """Somebody says which heartbeat of ours it heard last on this link: is that of this connection?
@@ -138,22 +165,28 @@ class Outlet:
             return
         flight = self.flights.popleft()
         self.confirmed = max(self.confirmed, flight.last)
+        took = now - flight.sent_at
+        self.fastest = min(self.fastest, took)
         if flight.size * 2 <= self.limit:
             # Only a frame that made use of the size says what the server bears.
             return
-        took = now - flight.sent_at
-        if took > SLOW_CONFIRM:
+        # A far server is slow whatever the size: smaller frames would only carry less.
+        extra = took - self.fastest
+        if extra > SLOW_CONFIRM:
             self._halve()
-        elif took < FAST_CONFIRM:
+        elif extra < FAST_CONFIRM:
             self.limit = min(self._ceiling, self.limit * 2)
 
     def _halve(self) -> None:
         self.limit = min(self.limit, max(MIN_FRAME, self.limit // 2))
 
-    def queue_repeats(self, entries: Sequence[Entry]) -> None:
+    def queue_repeats(self, asker: int, entries: Sequence[Entry]) -> None:
         """Repeat these, then say where we stand."""
-        # The lowest goes first, whoever asked: what waits behind it is held by the receivers.
-        self.repeats = sorted({*self.repeats, *(entry.first for entry in entries)}, reverse=True)
+        if entries:
+            firsts = {entry.first for entry in entries}
+            self.unrepeated |= firsts
+            # The lowest goes first: what waits behind it is held by the asker.
+            self.repeats[asker] = sorted(firsts.union(self.repeats.get(asker, ())), reverse=True)
         self.beat_after_repeats = True
 
     def choose(self, peers: Sequence[Peer], most: int) -> list[Peer]:

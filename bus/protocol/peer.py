@@ -1,10 +1,10 @@
 """The receiver's half of one epoch: put its log together again, or say exactly what is missing.
 
-Three maxima and three clocks of attended time (rules 1-8):
+Two numbers of ours, two of its newest word, and three clocks of attended time (rules 1-8):
     next     next number to deliver
     target   highest number that must have come; `next <= target` is a hole, the only recovery there is
-    last     highest number that its heartbeats announced
-    held     lowest number that it can still repeat
+    last     highest number that it has published, by its newest heartbeat
+    held     lowest number that it can still repeat, by its newest heartbeat
     silent   seconds since any frame of it was heard, while we were READY; judges Down and told
     unheard  the same, READY or not: a sender that is not there cannot be waited for
     stuck    seconds without progress in a hole, while it is heard; judges Gap(timeout)
@@ -20,7 +20,7 @@ from bisect import insort
 from typing import TYPE_CHECKING, Protocol
 
 from bus.protocol.control import MAX_RANGES, Account
-from bus.protocol.frame import REPEAT
+from bus.protocol.frame import MAX_SEQ, REPEAT
 from bus.signals import Change, Gap, GapReason, Loss, Resync
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ class Peer:
         self.target = next_seq - 1
         self.last = 0
         self.held = 1
-        self.counter = -1
+        # When its newest heartbeat was sent, and its newest frame of any kind.
+        self.beat_us = -1
         self.newest_us = 0
         self.via: object = None
         self.unheard = 0.0
@@ -122,15 +123,14 @@ class Peer:
 
     def beat(self, beat: Heartbeat, sent_us: int, is_bye: bool) -> None:
         """One heartbeat, in any order. `newest_us` must not yet include it (rule 8)."""
-        rules = sent_us > self.newest_us
-        if beat.counter > self.counter:
-            self.counter = beat.counter
+        if sent_us > self.beat_us:
+            self.beat_us = sent_us
             self.is_told = False
             self.digest, self.generation = beat.digest, beat.generation
-        self.last = max(self.last, beat.last)
-        self.held = max(self.held, beat.held)
-        self.target = max(self.target, beat.sent)
-        if rules:
+            # Not the highest that was ever said: an untrue heartbeat must not stand for ever.
+            self.last, self.held = beat.last, beat.held
+        self.target = max(self.target, min(beat.sent, self.last))
+        if sent_us > self.newest_us:
             self._refute()
         if is_bye and not self.is_bye:
             self.is_bye = True
@@ -139,6 +139,9 @@ class Peer:
             self.target = self.last
         if self.held > self.next:
             self._give_up(self.held - 1, "gone")
+        if not self.tries:
+            # Repeats came, and a heartbeat follows the last of them: ask for the rest at once.
+            self.ask_in = 0.0
 
     def tick(self, step: float, attended: bool, timeout: float) -> None:
         """`step` attended seconds passed; `attended`: a link of ours was READY meanwhile (rule 5)."""
@@ -282,7 +285,8 @@ class Peer:
         self._sink.loss(Gap(self.node, self.epoch, ((first, last),), reason))
 
     def _note_lost(self, first: int, last: int) -> None:
-        self.lost += last - first + 1
+        # Untrue heartbeats can lose the same numbers again, and heartbeats of ours carry the sum.
+        self.lost = min(self.lost + last - first + 1, MAX_SEQ - 1)
         self.gaps = [*self.gaps[1 - MAX_RANGES :], (first, last)]
 
     def _refute(self) -> None:

@@ -6,15 +6,16 @@ still held is the log's; what waits to be repeated on a link is the outlet's.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from bus.protocol import control, frame as wire
+from bus.protocol import control
 from bus.protocol.control import Request, Wanted
 from bus.protocol.outlet import ANSWER_INTERVAL
 from bus.protocol.peer import NOT_HEARD
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from bus.protocol.log import Entry, Log
     from bus.protocol.outlet import Outlet
@@ -63,7 +64,7 @@ class Repair:
 
     # -- what others miss --------------------------------------------------------------------------
 
-    def answer(self, outlet: Outlet, request: Request, now: float) -> None:
+    def answer(self, outlet: Outlet, asker: int, request: Request, now: float) -> None:
         """Repeat the union of what was asked, at most 1 MiB, not the same within 50 ms."""
         log = self._log
         sent = outlet.cursor - 1
@@ -82,33 +83,33 @@ class Repair:
                         entries.append(entry)
                         budget -= entry.size
                     at = entry.last + 1
-            outlet.queue_repeats(entries)
+            outlet.queue_repeats(asker, entries)
             if not outlet.repeats:
                 outlet.beat_in = min(outlet.beat_in, max(0.0, outlet.beat_at + ANSWER_INTERVAL - now))
 
     def repeats(self, outlet: Outlet, now: float) -> list[bytes]:
-        """The lowest frames to be repeated, as many as follow each other and fit into one.
+        """The lowest frames that one asker waits for, as many as follow each other and fit into one.
 
-        Joined, since an idle bus sends every event in a frame of its own: a link that carries some
-        ten frames a second would otherwise take longer than its receivers wait.
+        The askers take turns: the backlog of one who was away keeps nobody waiting for a single event.
         """
         frames: list[bytes] = []
-        due, size, count = 0, 0, 0
-        while outlet.repeats:
-            entry = self._log.take(outlet.repeats[-1], outlet.limit, now)
-            if entry is None or entry.first > outlet.repeats[-1]:
-                outlet.repeats.pop()  # no longer held
-                continue
-            size, count = size + entry.size, count + entry.count
-            if frames and (
-                entry.first != due
-                or size > outlet.limit
-                or count > wire.MAX_COUNT
-                or (entry.frame[4] | frames[0][4]) & wire.TRAILER
-            ):
-                break
-            outlet.repeats.pop()
-            entry.repeated = now
-            frames.append(entry.frame)
-            due = entry.last + 1
+        while outlet.repeats and not frames:
+            asker = next(iter(outlet.repeats))
+            firsts = outlet.repeats.pop(asker)
+            frames = [entry.frame for entry in self._lowest(outlet, firsts, now)]
+            if firsts:
+                outlet.repeats[asker] = firsts
         return frames
+
+    def _lowest(self, outlet: Outlet, firsts: list[int], now: float) -> Iterator[Entry]:
+        """Takes them out of `firsts`, and before them what is not held, or was repeated for another."""
+        entry = self._log.take(firsts[-1], outlet.limit, now)
+        if entry is None or entry.first != firsts[-1] or entry.first not in outlet.unrepeated:
+            outlet.unrepeated.discard(firsts.pop())
+            return
+        for entry in chain([entry], self._log.following(entry, outlet.limit, now)):
+            if not firsts or entry.first != firsts[-1] or entry.first not in outlet.unrepeated:
+                return
+            outlet.unrepeated.discard(firsts.pop())
+            entry.repeated = now
+            yield entry

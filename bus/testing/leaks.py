@@ -30,6 +30,10 @@ _NOT_OURS = ("asyncio_", "uvloop_", "AnyIO worker thread", "Trio thread", "Dummy
 _STANDARD_CHILDREN = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 _POLL = 0.005
 
+# Process ids of children that outlive a block by design, such as a server that serves a whole test session:
+# whoever starts one adds it.
+spared: set[int] = set()
+
 
 class Leaked(AssertionError):
     """Something was still there at the end of `no_leaks`; the text has one line for each thing."""
@@ -46,7 +50,7 @@ def children() -> dict[int, str]:
     for listing in Path("/proc/self/task").glob("*/children"):
         for pid in map(int, _text(listing).split()):
             command = _text(Path(f"/proc/{pid}/cmdline")).replace("\0", " ").strip()
-            if not any(name in command for name in _STANDARD_CHILDREN):
+            if pid not in spared and not any(name in command for name in _STANDARD_CHILDREN):
                 found[pid] = command or "(ended, but nobody waited for it)"
     return found
 

@@ -14,6 +14,7 @@ promise raises `Violation` at the place where it breaks. Every node reads a cloc
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from itertools import count
@@ -22,7 +23,7 @@ from random import Random
 from string import ascii_lowercase
 from typing import NamedTuple
 
-from bus.protocol import frame as wire
+from bus.protocol import control, frame as wire
 from bus.protocol.engine import Engine
 from bus.protocol.inbox import Inbox
 from bus.protocol.lifecycle import Lifecycle, ProofKind
@@ -51,7 +52,9 @@ class SimNetwork:
 
     `drop`, `duplicate`, `reorder`, `corrupt` are probabilities per frame and receiver and may be changed
     at any time. `proof`: None makes a connected link READY at once; else each link has a lifecycle that
-    must prove it (rule 10). `confirm`: seconds until the server confirms a frame. `tick`: seconds.
+    must prove it (rule 10). `echo`: own frames come back; None: where they are the proof. `confirm`:
+    seconds until the server confirms a frame. `keeps`: the server stamps every frame with its clock, and
+    keeps it for so many seconds (see `carry_again`). `tick`: seconds.
     """
 
     def __init__(
@@ -63,12 +66,14 @@ class SimNetwork:
         limits: Limits | None = None,
         sizes: Sizes | None = None,
         proof: ProofKind | None = None,
+        echo: bool | None = None,
         drop: float = 0.0,
         duplicate: float = 0.0,
         reorder: float = 0.0,
         corrupt: float = 0.0,
         tick: float = 0.05,
         confirm: float = 0.0,
+        keeps: float = 0.0,
         core: Core | None = None,
     ) -> None:
         self.random = Random(seed)
@@ -77,18 +82,24 @@ class SimNetwork:
         self.limits = limits or Limits()
         self.sizes = sizes or Sizes()
         self.proof: ProofKind | None = proof
+        self.echo = proof == "echo" if echo is None else echo
         self.drop = drop
         self.duplicate = duplicate
         self.reorder = reorder
         self.corrupt = corrupt
         self.tick = tick
         self.confirm = confirm
+        self.keeps = keeps
+        # The server's clock, in seconds ahead of ours.
+        self.server_ahead = 1e9
         self.core = core or Core()
         self.oracle = Oracle(self)
         self.nodes: dict[str, SimNode] = {}
         # How often each broker was restarted: what was in flight then is lost.
         self.restarts = [0 for _ in self.links]
         self.sent = 0
+        # What the servers keep: when it was sent, the link, the frame, the server's stamp.
+        self._kept: deque[tuple[float, int, bytes, float]] = deque()
         # Outage -> when it ended; infinite while it lasts. See `was_away`.
         self._outages: dict[tuple[object, ...], float] = {}
         self._cuts: set[tuple[str, str, int]] = set()
@@ -202,6 +213,22 @@ class SimNetwork:
         life.forged.append((first, first + amount - 1))
         self.inject(receiver, frame, stamp=stamp)
 
+    def lie(self, sender: str, receiver: str, ahead: int, link: int = 0) -> None:
+        """Deliver a heartbeat as if from `sender`, with more events than it has published."""
+        node = self.nodes[sender]
+        last = node.life.last + ahead
+        beat = control.Heartbeat(
+            name=node.alias, counter=1, uptime_us=int((self.now - node.life.born) * 1e6), last=last, sent=last
+        )
+        stamp = node.engine.log.newest_us + 1
+        self.inject(receiver, wire.pack(wire.HEARTBEAT, 0, node.epoch, stamp, control.encode(beat)), link)
+
+    def carry_again(self, receiver: str, before: float = inf) -> None:
+        """The server delivers once more to one node what it got `before` then, with the same stamps."""
+        for at, link, frame, stamp in list(self._kept):
+            if at < before:
+                self.nodes[receiver].arrive(link, self.restarts[link], frame, True, stamp)
+
     def _indices(self, link: int | None) -> Sequence[int]:
         return range(len(self.links)) if link is None else (link,)
 
@@ -264,23 +291,31 @@ class SimNetwork:
         self.sent += 1
         chance = self.random.random
         low, high = self.links[link]
+        stamp = self.now + self.server_ahead if self.keeps else None
+        if stamp is not None:
+            self._keep(link, frame, stamp)
         for receiver in self.nodes.values():
-            if receiver is sender and self.proof != "echo":
+            if receiver is sender and not self.echo:
                 continue
             if (sender.name, receiver.name, link) in self._cuts or chance() < self.drop:
                 continue
             at = self.now + low + (high - low) * chance()
             if self.reorder and chance() < self.reorder:
-                self._carry(at + STRAY * chance(), receiver, link, frame)
+                self._carry(at + STRAY * chance(), receiver, link, frame, stamp)
             else:
                 # One connection keeps the order.
                 at = max(at, sender.arrivals.get((receiver.name, link), 0.0))
                 sender.arrivals[receiver.name, link] = at
-                self._carry(at, receiver, link, frame)
+                self._carry(at, receiver, link, frame, stamp)
             if self.duplicate and chance() < self.duplicate:
-                self._carry(at + STRAY * chance(), receiver, link, frame)
+                self._carry(at + STRAY * chance(), receiver, link, frame, stamp)
 
-    def _carry(self, at: float, receiver: SimNode, link: int, frame: bytes) -> None:
+    def _keep(self, link: int, frame: bytes, stamp: float) -> None:
+        self._kept.append((self.now, link, frame, stamp))
+        while self._kept[0][0] < self.now - self.keeps:
+            self._kept.popleft()
+
+    def _carry(self, at: float, receiver: SimNode, link: int, frame: bytes, stamp: float | None) -> None:
         is_genuine = not self.corrupt or self.random.random() >= self.corrupt
         if not is_genuine:
             frame = self.damaged(frame)
@@ -289,7 +324,7 @@ class SimNetwork:
             at += receiver.lag - at % receiver.lag
         heappush(
             self._heap,
-            (at, next(self._order), lambda: receiver.arrive(link, restarts, frame, is_genuine)),
+            (at, next(self._order), lambda: receiver.arrive(link, restarts, frame, is_genuine, stamp)),
         )
 
     def damaged(self, frame: bytes) -> bytes:

@@ -70,6 +70,12 @@ class Schedule:
         self.steps: list[Step] = []
         for _ in range(random.randint(0, 6)):
             self._add_fault()
+        # Drawn last: what an older seed does stays as it was.
+        if random.random() < 0.2:
+            self._add_lie()
+        self.keeps = 60.0 if self.proof == "echo" and random.random() < 0.5 else 0.0
+        if self.keeps:
+            self._set_clock()
         self.steps.sort(key=lambda step: step.at)
         self.length = max([4.0, *(step.at for step in self.steps)]) + 0.5
 
@@ -144,6 +150,24 @@ class Schedule:
                 self._step(at, f"{one} is slow, {lag} s", lambda net: setattr(net.node(one), "lag", lag))
                 self._step(end, f"{one} is fast", lambda net: setattr(net.node(one), "lag", 0.0))
 
+    def _add_lie(self) -> None:
+        one, other = self._random.sample(self.names, 2)
+        ahead = self._random.choice((1, 30, 10**6, 1 << 62))
+        link = self._random.randrange(len(self.links))
+        self._step(
+            self._random.uniform(0.5, 8.0),
+            f"{other} hears that {one} has published {ahead} events more, link {link}",
+            lambda net: lie(net, one, other, ahead, link),
+        )
+
+    def _set_clock(self) -> None:
+        by = self._random.choice((-3_600, -60, 10, 60))
+
+        def set_clock(net: SimNetwork) -> None:
+            net.server_ahead += by
+
+        self._step(self._random.uniform(0.5, 8.0), f"the brokers' clock is set by {by} s", set_clock)
+
     def __str__(self) -> str:
         settings = (
             f"seed {self.seed}: nodes {self.names}, links {self.links}, proof {self.proof}, "
@@ -166,7 +190,7 @@ class Schedule:
         return SimNetwork(
             seed=self.seed, nodes=tuple(self.names), links=self.links, limits=limits, sizes=sizes,
             proof=self.proof, drop=self.drop, duplicate=self.duplicate, reorder=self.reorder,
-            corrupt=self.corrupt, confirm=self.confirm, core=core,
+            corrupt=self.corrupt, confirm=self.confirm, keeps=self.keeps, core=core,
         )  # fmt: skip
 
     def play(self, net: SimNetwork) -> None:
@@ -217,6 +241,13 @@ def forge(net: SimNetwork, sender: str, receiver: str, jump: int, amount: int) -
     if net.node(sender).is_running:
         ahead = net.node(sender).life.last + jump
         net.forge(sender, receiver, min(ahead, (1 << 63) - amount), amount)
+
+
+def lie(net: SimNetwork, sender: str, receiver: str, ahead: int, link: int) -> None:
+    """An untrue heartbeat of one who lives and is known: its next true one takes that back."""
+    node = net.node(sender)
+    if node.is_running and not node.is_closing and node.epoch in net.node(receiver).engine.peers:
+        net.lie(sender, receiver, ahead, link)
 
 
 def run_seed(seed: int, core: Core | None = None) -> SimNetwork:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bus.protocol.engine import STALE
 from bus.protocol.frame import DATA, HEARTBEAT, REPEAT, REPORT, REQUEST
 from bus.signals import Change, Loss
 from bus.testing.oracle import Witness
@@ -300,7 +301,7 @@ class SimNode:
             self._backlog.append((index, frame, is_genuine, stamp))
 
     def _receive(self, link: SimLink, frame: bytes, is_genuine: bool, stamp: float | None) -> None:
-        if is_genuine:
+        if is_genuine and (stamp is None or stamp >= link.outlet.echo_stamp - STALE):
             self.life.witness.arriving(frame)
         if self.engine.receive(link.outlet, frame, self.clock, stamp):
             self.pump()

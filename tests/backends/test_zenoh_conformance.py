@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
+from bus.testing.brokers import Broker, steps
 from bus.testing.conformance import Conformance, Harness
 from bus.testing.conformance.faults import Faults
 from bus.testing.conformance.frames import Frames
-from tests.backends.zenoh_router import Router
 
 
 class TestZenoh(Conformance):
@@ -24,12 +22,5 @@ class TestZenoh(Conformance):
 
 class TestZenohThroughRouter(Faults, Frames):
     @pytest.fixture
-    def harness(self) -> Iterator[Harness]:
-        with Router() as router:
-            yield Harness(
-                coordinator=lambda: f"zenoh://127.0.0.1:{router.port}?mode=client",
-                restart=router.restart,
-                kill=router.kill,
-                pause=router.pause,
-                resume=router.resume,
-            )
+    def harness(self, zenoh_router: Broker) -> Harness:
+        return Harness(coordinator=lambda: zenoh_router.url, **steps(zenoh_router))

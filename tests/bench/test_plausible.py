@@ -20,14 +20,25 @@ def sound(**changes: Any) -> Repetition:
     return msgspec.structs.replace(SOUND, **changes)
 
 
-def judge(*repetitions: Repetition, tells_loss: bool = True, per_second: int = 0) -> str:
+def judge(
+    *repetitions: Repetition, tells_loss: bool = True, per_second: int = 0, is_served: bool = False
+) -> str:
     return "\n".join(
-        complaints(repetitions, cores=2, seconds=1.0, tells_loss=tells_loss, per_second=per_second)
-    )
+        complaints(
+            repetitions, cores=2, seconds=1.0, tells_loss=tells_loss, per_second=per_second,
+            is_served=is_served,
+        )
+    )  # fmt: skip
 
 
 def test_sound_repetitions_pass() -> None:
     assert judge(sound(), sound(seconds=1.3), sound(seconds=1.1)) == ""
+
+
+def test_ends_that_wait_for_a_server_need_not_be_busy() -> None:
+    idle = sound(cpu_publisher=0.1, cpu_subscriber=0.1, waited=0.0)
+    assert "cores busy" in judge(idle)
+    assert judge(idle, is_served=True) == ""
 
 
 def test_paced_repetition_passes_without_being_busy() -> None:

@@ -21,6 +21,7 @@ from bus import AuthError, Bus, ConfigError, Limits, TlsError
 from bus.backend import Fault, Features
 from bus.testing.fake import (
     Call,
+    FakeBackend,
     FakeLink,
     FakeSystem,
     Step,
@@ -34,7 +35,7 @@ from bus.testing.fake import (
 )
 from bus.testing.leaks import no_leaks
 from bus.testing.simloop import run_sim
-from tests.bus.cluster import PATIENCE, Note, cluster_name, notes, simulated, take, until
+from tests.bus.cluster import PATIENCE, Note, Word, cluster_name, notes, simulated, take, until
 
 STATES = "CONNECTING|READY|DEGRADED|BACKOFF|FATAL|CLOSED"
 CHANGE = re.compile(rf"Fake link on bus\.[\w-]+: ({STATES}) -> ({STATES})(?: \((.*)\))?")
@@ -391,6 +392,66 @@ def test_after_the_first_ready_it_is_tried_again_every_half_minute(
             assert "FATAL" not in heard.states
 
     test()
+
+
+@pytest.mark.parametrize("most", [0, 2])
+def test_a_configured_number_of_reconnects_in_vain_is_fatal(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeBackend, "max_reconnects", most, raising=False)
+
+    @simulated
+    async def test() -> None:
+        with FakeSystem() as system, journal() as heard:
+            async with Bus.open(system.coordinator, node="a") as a:
+                await a.ready()
+                system.plays(connect=repeat(raises(OSError("refused"))))
+                system.lose()
+                await state_is(a, "FATAL")
+                with pytest.raises(ConfigError, match=f"maxReconnects is {most}.*(refused|gone)"):
+                    await a.ready()
+                await asyncio.sleep(60)
+                assert len(system.attempts) == 1 + most
+            assert heard.states[-2:] == ["FATAL", "CLOSED"]
+
+    test()
+
+
+def test_a_link_that_is_given_up_for_want_of_proof_may_be_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeBackend, "max_reconnects", 0, raising=False)
+
+    @simulated
+    async def test() -> None:
+        with FakeSystem(features=SERVER, is_silent=True) as system, journal() as heard:
+            async with Bus.open(system.coordinator, node="a") as a:
+                with pytest.raises(ConfigError, match=r"maxReconnects is 0.*no proof of life"):
+                    await a.ready(60)
+                await asyncio.sleep(10)
+            (attempt,) = system.attempts
+            assert attempt.link.calls == ["run", "close", "abort"]
+            assert heard.states == ["CONNECTING", "DEGRADED", "FATAL", "CLOSED"]
+
+    test()
+
+
+@simulated
+async def test_a_connection_that_carries_less_than_others_is_never_given_more() -> None:
+    async def carries_little(link: FakeLink) -> None:
+        vars(link)["max_message"] = 3_000
+
+    with FakeSystem(connect=[works, carries_little]) as system, journal():
+        async with Bus.open(system.coordinator, node="a") as a:
+            await a.ready()
+            for _ in range(2):
+                for size in (*[900] * 40, 4_000):
+                    a.publish(Word("x" * size))
+                await a.flush(5)
+                system.lose()
+                await state_is(a, "BACKOFF")
+                await a.ready(10)
+        first, second = (max(map(len, attempt.link.sent)) for attempt in system.attempts[:2])
+        assert first > 4_000
+        assert 2_000 < second <= 3_000
 
 
 # -- proof of life ---------------------------------------------------------------------------------

@@ -258,7 +258,7 @@ TABLE: dict[type[Coordinator], dict[str, Field]] = {
             "redis://127.0.0.1",
             [
                 *same("redis://h", "rediss://u:p%40@h:1/2?protocol=3", "unix:///tmp/redis.sock?db=1"),
-                *same("valkey://[::1]:6379", "valkeys://h"),
+                *same("valkey://[::1]:6379", "valkeys://h?ssl_cert_reqs=none&ssl_check_hostname=False"),
                 (" redis://h ", "redis://h"),
             ],
             [
@@ -266,6 +266,10 @@ TABLE: dict[type[Coordinator], dict[str, Field]] = {
                 ("unix://h/tmp", "format", ""),
                 ("unix://", "format", ""),
                 ("redis://h\nx", "format", ""),
+                ("redis://h?protocol=4", "format", ""),
+                ("redis://h?db=x", "format", ""),
+                ("redis://h?color=red", "format", ""),
+                ("rediss://h?ssl_cert_reqs=maybe", "format", ""),
             ],
         ),
         "timeout": duration(10_000),
@@ -282,6 +286,7 @@ TABLE: dict[type[Coordinator], dict[str, Field]] = {
         "maxRetries": number(None, 1, 1024),
         "readFromReplicas": flag(True),
         "protocolVersion": choice("resp2", "resp2", "resp3"),
+        "shardedPubSub": flag(False),
         **POOL,
         **TLS,
     },

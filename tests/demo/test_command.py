@@ -9,6 +9,10 @@ import pytest
 
 import bus
 from bus.cli import COMMANDS, main
+from bus.config import VARIANTS, Default, Disabled
+from bus.demo.systems import SYSTEMS, system_of
+from bus.testing import brokers
+from bus.testing.brokers import Broker, Unavailable
 
 
 def usage_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -21,15 +25,20 @@ def usage_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--backend", "nats"], "the backend 'nats' is not available; available: memory, zenoh"),
+        (
+            ["--backend", "pigeon"],
+            "the backend 'pigeon' is not available; available: memory, zenoh, nats, redis, redis-cluster, "
+            "redis-sentinel, kafka",
+        ),
         (["--backend", "memory", "--kill"], "--kill needs nodes that are processes"),
         (["--nodes", "1"], "--nodes is 1; 2 to 32 are possible"),
         (["--nodes", "many"], "invalid int value: 'many'"),
         (["--seconds", "0"], "--seconds is 0; it must be above 0"),
         (["--seconds", "nan"], "--seconds is nan"),
-        (["--url", "nats://127.0.0.1"], "the backend 'nats' is not available"),
+        (["--url", "pigeon://127.0.0.1"], "the backend 'pigeon' is not available"),
         (["--url", "127.0.0.1"], "--url has no scheme"),
         (["--backend", "zenoh", "--url", "memory://"], "--backend is zenoh: leave one out"),
+        (["--backend", "redis", "--url", "redis+cluster://h"], "--backend is redis: leave one out"),
         (["--url", "zenoh://127.0.0.1:x"], "port"),
         (["--color"], "unrecognized arguments: --color"),
     ],
@@ -40,9 +49,35 @@ def test_wrong_usage_is_explained(
     assert text in usage_error(["demo", *arguments], capsys)
 
 
-@pytest.mark.parametrize("url", ["nats://user:hunter2@h", "user:hunter2@h", "zenoh://u:hunter2@h:x"])
+@pytest.mark.parametrize("url", ["nats://user:hunter2@h:x", "user:hunter2@h", "zenoh://u:hunter2@h:x"])
 def test_a_password_in_a_url_is_never_shown(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "hunter2" not in usage_error(["demo", "--url", url], capsys)
+
+
+def test_a_client_library_that_is_not_installed_is_named_with_how_to_get_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "nats.aio.client", None)
+    told = usage_error(["demo", "--backend", "nats"], capsys)
+    assert "nats-py, which is not installed: pip install 'coordinator-bus[nats]'" in told
+
+
+def test_a_server_that_is_not_installed_is_named_with_how_to_get_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere(kind: str) -> Broker:
+        raise Unavailable(f"no {kind} server: pip install it")
+
+    monkeypatch.setattr(brokers, "start_own", nowhere)
+    told = usage_error(["demo", "--backend", "redis", "--json"], capsys)
+    assert "no redis server: pip install it; or give one that runs: --url redis://127.0.0.1:6379" in told
+
+
+def test_every_scheme_of_a_url_has_its_system() -> None:
+    for variant in VARIANTS:
+        for scheme in variant.url_schemes:
+            assert SYSTEMS[system_of(scheme)].variant is variant, scheme
+    assert {system.variant for system in SYSTEMS.values()} == {*VARIANTS} - {Default, Disabled}
 
 
 def test_no_command_and_an_unknown_one_list_the_commands(

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,11 @@ from bus.demo.cache import Cache
 from bus.demo.database import Database
 from bus.demo.member import RowChanged
 from bus.demo.receipts import Receipts
+from bus.demo.systems import SYSTEMS
+from bus.testing.brokers import Broker
 
 ROOT = Path(__file__).parent.parent.parent
+SERVED = [name for name, system in SYSTEMS.items() if system.is_served]
 RAN = subprocess.CompletedProcess[str]
 
 
@@ -45,6 +49,12 @@ def demo(temporary: Path, *arguments: str) -> RAN:
     )  # fmt: skip
     assert list(temporary.iterdir()) == []
     return done
+
+
+def skip_without_server(code: int, errors: str) -> None:
+    """Where a server is not installed there is nothing to test, unless nobody would read that (CI)."""
+    if code == 2 and not os.environ.get("CI"):
+        pytest.skip(errors)
 
 
 def ledger_of(done: RAN, backend: str, nodes: int = 3) -> dict[str, Any]:
@@ -88,6 +98,22 @@ def test_zenoh_ends_balanced_when_a_node_is_killed(temporary: Path) -> None:
     rows = {(pair["from"], pair["to"]): pair["published"] for pair in ledger["pairs"]}
     # What the others wrote while it was away was never due to it.
     assert rows["node-1", "node-3"] < rows["node-1", "node-2"]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("backend", SERVED)
+def test_each_system_ends_balanced_with_a_server_of_its_own(backend: str, temporary: Path) -> None:
+    done = demo(temporary, "--backend", backend, "--kill", "--seconds", "3", "--json")
+    skip_without_server(done.returncode, done.stderr)
+    ledger_of(done, backend)
+    assert f"starting a server for {backend}" in done.stderr
+    assert "node-3 is back" in done.stderr
+
+
+def test_a_server_that_runs_is_used_and_left_running(temporary: Path, nats_server: Broker) -> None:
+    done = demo(temporary, "--url", nats_server.url, "--seconds", "1.5", "--json")
+    ledger_of(done, "nats")
+    assert "starting a server" not in done.stderr
 
 
 def test_without_json_the_ledger_is_a_table_on_stdout(temporary: Path) -> None:
@@ -184,26 +210,45 @@ def test_a_publish_that_gets_another_number_than_the_journal_ends_the_run(
 # -- how it ends otherwise -------------------------------------------------------------------------
 
 
-@pytest.fixture
-def started(temporary: Path) -> Iterator[subprocess.Popen[str]]:
-    """A demo whose nodes are at work."""
+@contextmanager
+def working(temporary: Path, *arguments: str, until: str = "written") -> Generator[subprocess.Popen[str]]:
+    """A demo that goes on for long and has said a word: that its nodes are at work."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "bus", "demo", "--seconds", "60"],
+        [sys.executable, "-m", "bus", "demo", "--seconds", "60", *arguments],
         env=environment(temporary), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
     with process:
-        if not any("written" in line for line in process.stdout):
-            pytest.fail(f"it ended: {process.communicate()[1]}")
+        if not any(until in line for line in process.stdout):
+            _, errors = process.communicate()
+            skip_without_server(process.returncode, errors)
+            pytest.fail(f"it ended: {errors}")
         try:
             yield process
         finally:
             process.kill()
 
 
+@pytest.fixture
+def started(temporary: Path) -> Iterator[subprocess.Popen[str]]:
+    """A demo whose nodes are at work."""
+    with working(temporary) as process:
+        yield process
+
+
 def nodes_of(process: subprocess.Popen[str]) -> set[int]:
-    listing = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    return set(map(int, listing.read_text().split()))
+    return children_of(process.pid)
+
+
+def children_of(pid: int) -> set[int]:
+    listing = Path(f"/proc/{pid}/task/{pid}/children")
+    return set(map(int, listing.read_text().split())) if listing.exists() else set()
+
+
+def descendants_of(pid: int) -> set[int]:
+    """Its children, theirs, and so on: nodes, servers and what guards them."""
+    children = children_of(pid)
+    return children.union(*map(descendants_of, children))
 
 
 def until_gone(pids: set[int]) -> None:
@@ -225,6 +270,44 @@ def test_a_signal_ends_it_cleanly(
     assert "Traceback" not in errors
     assert list(temporary.iterdir()) == []
     until_gone(nodes)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_server_too(
+    temporary: Path, number: signal.Signals, code: int, redis_server: Broker
+) -> None:
+    with working(temporary, "--backend", "redis") as process:
+        everybody = descendants_of(process.pid)
+        assert len(everybody) > 3
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=15)
+    assert process.returncode == code
+    assert "Traceback" not in errors
+    assert list(temporary.iterdir()) == []
+    until_gone(everybody)
+
+
+def test_a_signal_while_the_server_starts_leaves_nothing(temporary: Path) -> None:
+    with working(temporary, "--backend", "redis-cluster", until="starting a server") as process:
+        deadline = time.monotonic() + 10
+        while len(everybody := descendants_of(process.pid)) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.terminate()
+        _, errors = process.communicate(timeout=15)
+    assert process.returncode == 143
+    assert "Traceback" not in errors
+    assert list(temporary.iterdir()) == []
+    until_gone(everybody)
+
+
+def test_the_server_dies_with_its_host(temporary: Path) -> None:
+    with working(temporary, "--backend", "redis") as process:
+        everybody = descendants_of(process.pid)
+        process.kill()
+        process.communicate()
+    until_gone(everybody)
+    assert [path.name for path in temporary.iterdir() if not path.name.startswith("bus-demo-")] == []
 
 
 def test_nodes_die_with_their_host(started: subprocess.Popen[str]) -> None:

@@ -114,6 +114,7 @@ def test_time_that_goes_back_changes_nothing() -> None:
 
 def test_the_latency_is_the_trip_without_what_the_peer_kept_it_and_without_its_clock() -> None:
     node = Node()
+    node.says(1.0)
     skew = 1 << 40
     # Our heartbeat of 1.0 s was heard 30 ms later, and answered 500 ms after that; 40 ms back.
     entry = Entry(2, 0, 0, heard_us=skew + 1_030_000, sent_us=1_000_000)
@@ -126,6 +127,8 @@ def test_the_latency_is_the_trip_without_what_the_peer_kept_it_and_without_its_c
 
 def test_who_lists_us_says_how_far_it_has_heard_us() -> None:
     node = Node()
+    node.publish(9)
+    node.says(1.0)
     for counter, position in ((1, 5), (2, 9), (3, 7)):
         entries = [Entry(99, 1, 0, 0, 0), Entry(2, position, 3, 0, sent_us=counter)]
         node.hear(beat(A, counter, entries=entries))
@@ -137,6 +140,7 @@ def test_who_lists_us_says_how_far_it_has_heard_us() -> None:
 def test_to_be_listed_for_what_was_heard_before_proves_nothing() -> None:
     """A peer goes on listing us for a while when it has become deaf, or when the link was rebuilt."""
     node = Node()
+    node.says(1.0)
     node.hear(beat(A, 1, entries=[Entry(2, 0, 0, 0, sent_us=5)]))
     assert (node.outlet.listed, node.outlet.listed_by, node.outlet.hello) == (True, {A}, False)
     node.outlet.listed = False
@@ -147,6 +151,19 @@ def test_to_be_listed_for_what_was_heard_before_proves_nothing() -> None:
     node.engine.up(node.outlet)
     node.hear(beat(A, 3, entries=[Entry(2, 0, 0, 0, sent_us=6)]))
     assert (node.outlet.listed, node.outlet.listed_by, node.outlet.hello) == (False, set(), True)
+
+
+@pytest.mark.parametrize("untrue", [Entry(2, 0, 0, 0, 2_000_000), Entry(2, 4, 0, 0, 1_000_000)])
+def test_what_we_never_said_or_published_nobody_has_heard(untrue: Entry) -> None:
+    """It would stand above all that is true: no heartbeat of ours could prove the link any more."""
+    node = Node()
+    node.publish(3)
+    node.says(1.0)
+    node.hear(beat(A, 1, entries=[untrue]))
+    peer = node.engine.peers[A]
+    assert (node.outlet.listed, node.outlet.listed_by, peer.lists_us, peer.position) == (False, set(), False, 0)
+    node.hear(beat(A, 2, entries=[Entry(2, 3, 0, 0, 1_000_000)]))
+    assert (node.outlet.listed, node.outlet.listed_by, peer.lists_us, peer.position) == (True, {A}, True, 3)
 
 
 # -- restarts and twins (rules 6, 13) --------------------------------------------------------------
@@ -237,6 +254,7 @@ def test_an_ended_epoch_is_forgotten_first_then_one_that_was_told_then_the_most_
 
 def test_an_observer_is_no_peer_but_proves_that_we_are_heard() -> None:
     node = Node()
+    node.says()
     node.hear(beat(A, 1, flags=wire.OBSERVER | wire.HELLO, entries=[Entry(2, 0, 0, 0, 1)]))
     assert node.outlet.listed
     assert not node.outlet.heard
@@ -341,7 +359,41 @@ def test_a_frame_older_than_our_own_echo_by_half_a_minute_is_stale() -> None:
     for counter, stamp in ((2, 969.9), (3, 970.0), (4, None)):
         engine.receive(outlet, beat(A, counter), 0.0, stamp=stamp)
     assert node.refused == {"own": 2, "stale": 1}
-    assert node.engine.peers[A].counter == 4
+    assert node.engine.peers[A].beat_us == 4_000
+
+
+def test_when_the_brokers_clock_is_set_back_only_our_next_echo_is_waited_for() -> None:
+    """Or another broker leads, whose clock is behind: by an hour, and nobody would be heard for it."""
+    node = Node()
+    (old,) = node.says()
+    node.engine.tick(0.5)
+    node.engine.tick(1.0)
+    (new,) = node.says(1.0)
+    engine, outlet = node.engine, node.outlet
+    engine.receive(outlet, old, 1.0, stamp=5_000.0)
+    engine.receive(outlet, beat(A, 1), 1.0, stamp=1_400.0)
+    assert node.refused == {"own": 1, "stale": 1}
+    engine.receive(outlet, new, 1.0, stamp=1_400.0)
+    # The log is read again from its start: neither is our old echo news, nor what is older than the new one.
+    engine.receive(outlet, old, 1.0, stamp=1_000.0)
+    engine.receive(outlet, beat(A, 1), 1.0, stamp=1_000.0)
+    assert node.refused == {"own": 3, "stale": 2}
+    engine.receive(outlet, beat(A, 2), 1.0, stamp=1_400.0)
+    assert set(engine.peers) == {A}
+
+
+def test_an_echo_proves_only_the_connection_that_it_was_sent_on() -> None:
+    """A broker that keeps a log may carry again what was sent before; and anybody can write our epoch."""
+    node = Node()
+    (old,) = node.says()
+    node.hear(old)
+    assert node.outlet.echoed
+    node.engine.down(node.outlet)
+    node.engine.up(node.outlet)
+    node.hear(old, wire.pack(wire.HEARTBEAT, 0, 2, 1 << 62, b""))
+    assert not node.outlet.echoed
+    node.hear(*node.says(2.0))
+    assert node.outlet.echoed
 
 
 def test_goodbye_is_said_twice_after_the_last_event_on_each_link_that_is_up() -> None:

@@ -306,6 +306,51 @@ def test_wrong_credentials_after_the_first_ready_are_tried_again_every_30_s() ->
         assert lifecycle.tick(1.1, expects_peers=False) is CONNECT
 
 
+# -- a limit of failures ---------------------------------------------------------------------------
+
+
+def limited(most: int, proof: ProofKind = "server") -> Lifecycle:
+    lifecycle = link(proof)
+    lifecycle.max_reconnects = most
+    return lifecycle
+
+
+@pytest.mark.parametrize("most", [0, 1, 3])
+def test_so_many_reconnects_in_a_row_may_fail_and_then_it_is_over(most: int) -> None:
+    lifecycle = limited(most)
+    assert waits(lifecycle, most) == pytest.approx([0.3, 0.9, 2.0][:most], abs=0.051)
+    lifecycle.lost(fatal=False)
+    assert lifecycle.state == "FATAL"
+
+
+def test_each_ready_begins_a_new_count() -> None:
+    lifecycle = limited(1)
+    for _ in range(3):
+        assert len(waits(lifecycle, 1)) == 1
+        lifecycle.connected()
+        assert prove(lifecycle) is NOTHING
+        assert lifecycle.state == "READY"
+    assert after(lifecycle, lambda one: one.lost(fatal=True)).state == "BACKOFF"
+    assert after(lifecycle, lambda one: one.lost(fatal=True)).state == "FATAL"
+
+
+def test_a_connection_that_was_never_proven_does_not_begin_a_new_count() -> None:
+    lifecycle = limited(1)
+    for state in ("BACKOFF", "FATAL"):
+        lifecycle.connected()
+        assert run(lifecycle, 6.5) == (state, 6.0)
+    lifecycle.lost(fatal=False)
+    assert lifecycle.state == "FATAL"
+
+
+def test_to_look_for_peers_on_a_new_connection_is_no_failure() -> None:
+    lifecycle = limited(0)
+    lifecycle.connected()
+    assert run(lifecycle, 6.5, proven=True, expects=True) == ("BACKOFF", 6.0)
+    lifecycle.lost(fatal=False)
+    assert lifecycle.state == "FATAL"
+
+
 # -- random walk -----------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from bus.protocol import control, frame as wire
 from bus.protocol.limits import Limits
 from bus.protocol.outlet import MIN_FRAME, WINDOW, Sizes
 from bus.signals import Gap, Up
-from tests.protocol.kit import Node, beat, data, exchange, kinds
+from tests.protocol.kit import Node, beat, data, exchange, kinds, of_kind
 
 A = 11
 
@@ -80,6 +80,24 @@ def test_frames_shrink_when_confirms_are_slow_and_grow_when_they_are_fast() -> N
     assert max(count for _, count in numbers(node.says())) == 32
 
 
+def test_a_far_server_is_no_slow_one() -> None:
+    """It confirms everything late, a heartbeat as well: smaller frames would only carry less."""
+    node = Node(sizes=Sizes(frame=8_192, max_frame=32_768))
+    assert kinds(flown(node)) == [wire.HEARTBEAT]
+    node.engine.land(node.outlet, 0.4)
+    assert send_full(node, 0.64) == 8_192
+    assert send_full(node, 0.44, times=10) == 32_768
+    assert send_full(node, 0.66) == 16_384
+    # The next connection may lead to a nearer one.
+    node.engine.down(node.outlet)
+    node.engine.up(node.outlet)
+    node.engine.tick(0.0)
+    flown(node)
+    while node.outlet.flights:
+        node.engine.land(node.outlet, 0.01)
+    assert send_full(node, 0.4) < 8_192
+
+
 def test_a_small_frame_says_nothing_about_the_size() -> None:
     node = quiet()
     node.publish()
@@ -132,10 +150,10 @@ def test_an_event_in_flight_at_two_deaths_is_a_tombstone_and_the_rest_goes_on() 
         node.engine.up(node.outlet)
         assert node.engine.next_frame(node.outlet, 0.0)
         node.engine.land(node.outlet, 0.0)
-    frames = node.says()
-    (first,) = [frame for frame in frames if wire.parse(frame).first_seq == 2]
-    assert first[wire.BODY_START :] == b"\x91\x01"
-    assert [first for first, _ in numbers(frames)] == [2, 3]
+    (frame,) = of_kind(wire.DATA, node.says())
+    # Joined with the two behind it: they have become small enough to travel together.
+    assert numbers([frame]) == [(2, 3)]
+    assert frame[wire.BODY_START :].startswith(b"\x91\x01\x94")
 
 
 def test_one_death_or_a_small_frame_buries_nothing() -> None:
@@ -162,6 +180,24 @@ def test_an_event_over_what_the_link_carries_is_never_sent() -> None:
     assert body.count(b"x" * 100) == 2
 
 
+def test_the_next_connection_may_carry_less_and_the_one_after_it_more_again() -> None:
+    node = quiet()
+    node.engine.down(node.outlet)
+    node.outlet.fit(Sizes(max_message=5_000))
+    node.engine.up(node.outlet)
+    node.publish(20, size=1_000)
+    frames = node.says()
+    assert max(map(len, frames)) <= 5_000
+    assert sum(count for _, count in numbers(frames)) == 20
+    node.publish(1, size=6_000)
+    assert b"x" * 6_000 not in b"".join(node.says())
+    node.engine.down(node.outlet)
+    node.outlet.fit(Sizes())
+    node.engine.up(node.outlet)
+    node.publish(1, size=6_000)
+    assert b"x" * 6_000 in b"".join(node.says())
+
+
 def test_a_cursor_below_what_is_held_goes_on_with_what_is_new() -> None:
     node = quiet(limits=Limits(log_age=5.0))
     node.engine.down(node.outlet)
@@ -185,6 +221,35 @@ def test_a_second_link_goes_on_where_the_first_one_stands() -> None:
     assert numbers(node.says(on=second)) == []
     node.publish()
     assert numbers(node.says()) == numbers(node.says(on=second)) == [(4, 1)]
+
+
+def test_what_waits_in_small_pieces_is_sent_together_as_far_as_it_fits_into_a_frame() -> None:
+    node = quiet(Sizes(frame=4_096, max_frame=8_192))
+    node.engine.down(node.outlet)
+    for at in range(1, 9):
+        node.publish(2, size=250)
+        node.tick(at * 2.0, since=at * 2.0 - 2.0)  # nobody asks for it: an entry of its own
+    node.publish()
+    node.engine.up(node.outlet)
+    frames = of_kind(wire.DATA, node.says(16.0))
+    assert numbers(frames) == [(1, 14), (15, 2), (17, 1)]
+    assert max(map(len, frames)) <= 4_096
+    other = Node("o", 3)
+    other.hear(beat(2, 1, sent_us=0, name="b"), *frames)
+    assert other.sink.delivered(2) == list(range(1, 18))
+
+
+def test_what_was_sent_together_and_not_confirmed_is_sent_again_from_its_start() -> None:
+    node = quiet()
+    for seq in range(3):
+        node.publish()
+        node.says()
+    node.outlet.cursor = 1
+    for _ in range(2):
+        assert numbers(flown(node)) == [(1, 3)]
+        node.engine.down(node.outlet)
+        node.engine.up(node.outlet)
+        node.engine.next_frame(node.outlet, 0.0)
 
 
 # -- whom a heartbeat lists (rule 9) ---------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 from bus.protocol import control, frame as wire
 from bus.signals import Down, Gap, Resync, Up
 from tests.protocol.kit import A, Node, asks, beat, data, held_frames, known
+from tests.protocol.victim import body, readable
 
 # -- peer and baseline (rule 1) --------------------------------------------------------------------
 
@@ -240,6 +241,52 @@ def test_numbers_that_were_delivered_and_cannot_be_true_are_a_resync() -> None:
     assert node.engine.peers[A].implausible == 5 + 2
 
 
+@pytest.mark.parametrize("false", [1 << 40, (1 << 63) - 1])
+def test_an_untrue_heartbeat_is_taken_back_by_the_next_true_one(false: int) -> None:
+    node = known(2)
+    node.hear(beat(A, 3, last=false))
+    assert node.engine.peers[A].holes() == [(3, false)]
+    node.hear(beat(A, 4, last=3))
+    assert node.engine.peers[A].holes() == [(3, 3)]
+    node.hear(data(A, 3, 4, 4_001))
+    assert node.sink.numbers(A) == [1, 2, 3, 4]
+    assert node.sink.losses == []
+
+
+def test_the_newest_heartbeat_rules_what_is_lost_also_when_data_is_newer_still() -> None:
+    """Of two links the faster one brings data ahead of every heartbeat of the other."""
+    node = known(2)
+    node.hear(beat(A, 3, last=1 << 40, held=1), data(A, 3, 4, 9_000), data(A, 8, 8, 9_000))
+    node.hear(beat(A, 5, last=6, sent=2), beat(A, 4, last=1 << 40))
+    peer = node.engine.peers[A]
+    assert (peer.last, peer.held) == (6, 1)
+    keep_alive(node, 11.0, last=6)
+    assert node.sink.losses == [Gap("a", A, ((5, 6),), "timeout")]
+
+
+def test_losses_that_were_untrue_are_taken_back_and_our_heartbeats_stay_readable() -> None:
+    node = known(2)
+    half = 1 << 62
+    for counter in range(3, 30, 2):
+        node.hear(beat(A, counter, last=half, held=half), beat(A, counter + 1, last=2))
+        node.hear(body(wire.REPORT, {"q": 0}))
+        node.tick(counter + 1.0, since=counter - 1.0)
+        readable(node.says(counter + 1.0))
+    assert node.engine.peers[A].next == 3
+    node.hear(data(A, 3, 4, 1 << 50))
+    assert node.sink.delivered(A) == [1, 2, 3, 4]
+
+
+def test_a_counter_that_is_untrue_takes_no_later_heartbeat_its_word() -> None:
+    node = known(2)
+    node.publish(3)
+    node.says(0.001)
+    node.hear(beat(A, (1 << 63) - 1, sent_us=3_000, last=2))
+    node.hear(beat(A, 4, last=3, entries=[control.Entry(2, 3, 0, 0, 1_000)]))
+    peer = node.engine.peers[A]
+    assert (peer.last, peer.position, peer.lists_us) == (3, 3, True)
+
+
 def test_an_older_heartbeat_refutes_nothing() -> None:
     node = known(2)
     node.hear(data(A, 3, 9, 5_000), beat(A, 3, sent_us=4_999, last=2))
@@ -252,7 +299,7 @@ def test_heartbeats_in_the_wrong_order_do_not_take_anything_back() -> None:
     node = known(2)
     node.hear(beat(A, 9, last=9, held=4), beat(A, 8, last=5, held=3), beat(A, 7))
     peer = node.engine.peers[A]
-    assert (peer.last, peer.held, peer.counter) == (9, 4, 9)
+    assert (peer.last, peer.held, peer.beat_us) == (9, 4, 9_000)
     assert node.sink.losses == [Gap("a", A, ((3, 3),), "gone")]
 
 

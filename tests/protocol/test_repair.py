@@ -46,6 +46,16 @@ def test_progress_begins_the_asking_anew_but_waits_for_what_is_on_its_way() -> N
     assert asks(node, 0.11) == [(5, 8)]
 
 
+def test_the_heartbeat_behind_the_repeats_is_the_moment_to_ask_for_the_rest() -> None:
+    node = known()
+    node.hear(data(A, 9, 9))
+    assert asks(node, 0.0) == [(1, 8)]
+    node.hear(beat(A, 3, last=9))
+    assert asks(node, 0.0) == [], "it is no answer"
+    node.hear(data(A, 1, 4, repeat=True), beat(A, 4, last=9))
+    assert asks(node, 0.0) == [(5, 8)]
+
+
 def test_one_request_has_at_most_sixteen_ranges() -> None:
     node = known()
     node.hear(*(data(A, seq, seq) for seq in range(2, 82, 2)))
@@ -115,6 +125,20 @@ def test_large_repeats_are_not_joined_over_the_size_of_a_frame() -> None:
     node = sender(5, size=30_000)
     node.hear(request(A, {2: [(1, 5)]}), now=1.0)
     assert repeated(node.says(1.0)) == [(1, 2), (3, 2), (5, 1)]
+
+
+def test_askers_take_turns_and_what_two_wait_for_goes_out_once() -> None:
+    node = sender(8, size=60_000)
+    node.hear(beat(A, 1), beat(A + 1, 1, name="other"))
+    node.hear(request(A, {2: [(1, 6)]}), now=1.0)
+    node.hear(request(A + 1, {2: [(4, 4), (8, 8)]}), now=1.06)
+    # Neither is a peer: they share one turn.
+    node.hear(request(77, {2: [(7, 7)]}), now=1.12)
+    node.hear(request(78, {2: [(6, 7)]}), now=1.18)
+    assert len(node.outlet.repeats) == 3
+    order = [first for first, _ in repeated(node.says(1.2))]
+    assert order == [1, 4, 6, 2, 8, 7, 3, 5]
+    assert not node.outlet.unrepeated
 
 
 def test_the_same_is_not_repeated_within_50_ms() -> None:

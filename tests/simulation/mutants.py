@@ -16,7 +16,12 @@ from typing import NamedTuple
 
 import bus.protocol
 from bus.testing.network import Core
-from tests.simulation import clock_scenarios as clocks, node_scenarios as nodes, repair_scenarios as repairs
+from tests.simulation import (
+    broker_scenarios as brokers,
+    clock_scenarios as clocks,
+    node_scenarios as nodes,
+    repair_scenarios as repairs,
+)
 
 FOLDER = Path(bus.protocol.__file__).parent
 
@@ -89,7 +94,7 @@ MUTANTS = [
            "        self._ticked = now\n        attended",
            repairs.who_is_born_while_another_is_frozen_gets_no_history),
     # 2: in step or hole
-    Mutant(2, "peer", "self.target = max(self.target, beat.sent)", "pass",
+    Mutant(2, "peer", "self.target = max(self.target, min(beat.sent, self.last))", "pass",
            repairs.the_tail_before_a_silence_is_repaired),
     Mutant(2, "peer", "skip = self.next - header.first_seq", "skip = 0",
            repairs.an_overlap_is_delivered_once),
@@ -100,6 +105,15 @@ MUTANTS = [
            repairs.a_rebuilt_link_goes_on_where_its_cursor_stood),
     Mutant(2, "engine", "if entry is None:  # all of it grew too old while the link was away", "if False:",
            repairs.a_log_that_grew_too_old_while_its_link_was_away_is_told_gone),
+    Mutant(2, "outlet",
+           "min([self.cursor, *(flight.first for flight in self.flights if flight.first)])", "self.cursor",
+           brokers.what_no_server_confirmed_is_sent_again_and_delivered_once),
+    Mutant(2, "peer", "self.target = max(self.target, min(beat.sent, self.last))", "pass",
+           brokers.what_the_server_confirmed_and_lost_is_repaired),
+    Mutant(2, "outlet", "extra = took - self.fastest", "extra = took",
+           brokers.a_far_server_carries_large_frames),
+    Mutant(2, "engine", "if last < log.last and (rest", "if False and (rest",
+           brokers.small_entries_are_sent_together),
     # 3: asking
     Mutant(3, "peer", "ASK_AGAIN[min(self.tries, len(ASK_AGAIN) - 1)]", "1e9",
            repairs.a_fifth_lost_both_ways_at_a_long_round_trip_is_no_gap),
@@ -109,14 +123,19 @@ MUTANTS = [
            repairs.five_who_miss_the_same_get_it_once),
     Mutant(3, "engine", "outlet.frames_since_repeat + 1 >= REPEAT_SHARE", "True",
            repairs.repeats_leave_room_for_what_is_new),
-    Mutant(3, "repair", "            if frames and (\n", "            if frames or (\n",
+    Mutant(3, "repair", "chain([entry], self._log.following(entry, outlet.limit, now))", "[entry]",
            repairs.an_idle_senders_events_are_repeated_together),
-    Mutant(3, "outlet", "for entry in entries)}, reverse=True)", "for entry in entries)})",
+    Mutant(3, "outlet", "self.repeats.get(asker, ())), reverse=True)", "self.repeats.get(asker, ())))",
            repairs.what_the_others_wait_for_is_repeated_first),
     Mutant(3, "repair", "if outlet is peer.via), 0)", "if False), 0)",
            repairs.a_request_goes_where_the_peer_is),
     Mutant(3, "repair", "peer.tries // TRIES_ON_ONE_LINK", "0",
            repairs.a_deaf_link_does_not_keep_two_from_hearing_each_other_on_the_other),
+    Mutant(3, "repair", "                outlet.repeats[asker] = firsts\n",
+           "                outlet.repeats = {asker: firsts, **outlet.repeats}\n",
+           brokers.the_backlog_of_one_keeps_no_other_waiting_for_a_single_event),
+    Mutant(3, "peer", "        if not self.tries:\n", "        if False:\n",
+           brokers.the_backlog_of_one_who_was_away_is_repaired_without_pauses),
     # 4: giving up
     Mutant(4, "peer", "if self.held > self.next:", "if False:",
            repairs.what_the_log_no_longer_holds_is_told_at_once),
@@ -130,6 +149,8 @@ MUTANTS = [
            clocks.a_frozen_receiver_judges_nobody),
     Mutant(5, "peer", "        if attended:\n", "        if True:\n",
            clocks.nobody_is_judged_while_the_broker_is_away),
+    Mutant(5, "peer", "        if attended:\n", "        if True:\n",
+           brokers.half_a_minute_without_a_broker_that_answers),
     Mutant(5, "peer", "        self.unheard += step\n", "        pass\n",
            clocks.a_frozen_sender_loses_nothing_while_the_broker_restarts),
     Mutant(5, "peer", "        self.unheard += step\n", "        self.unheard += step if attended else 0.0\n",
@@ -149,8 +170,8 @@ MUTANTS = [
     Mutant(6, "engine", "if other.node == peer.node and other is not peer and not other.is_bye:",
            "if other.epoch == old and not other.is_bye:",
            clocks.all_former_logs_are_told_before_a_new_ones_first_event),
-    Mutant(6, "peer", "            self.counter = beat.counter\n            self.is_told = False\n",
-           "            self.counter = beat.counter\n",
+    Mutant(6, "peer", "            self.beat_us = sent_us\n            self.is_told = False\n",
+           "            self.beat_us = sent_us\n",
            clocks.who_was_told_lost_goes_on_in_place),
     # 7: bye
     Mutant(7, "engine", "outlet.byes = 2 if", "outlet.byes = 1 if",
@@ -160,10 +181,13 @@ MUTANTS = [
     Mutant(7, "peer", "            self.stuck, self.tries, self.ask_in = 0.0, 0, 0.0\n", "",
            clocks.the_second_of_a_goodbye_is_a_whole_one),
     # 8: jumps
-    Mutant(8, "peer", "rules = sent_us > self.newest_us", "rules = beat.counter > self.counter",
+    Mutant(8, "peer", "        if sent_us > self.newest_us:\n", "        if sent_us == self.beat_us:\n",
            clocks.two_links_of_different_delay_are_no_jump),
-    Mutant(8, "peer", "        if rules:\n", "        if False:\n",
+    Mutant(8, "peer", "        if sent_us > self.newest_us:\n", "        if False:\n",
            clocks.a_forged_jump_is_refuted),
+    Mutant(8, "peer", "self.last, self.held = beat.last, beat.held",
+           "self.last, self.held = max(self.last, beat.last), max(self.held, beat.held)",
+           brokers.an_untrue_heartbeat_is_taken_back_by_the_next),
     Mutant(8, "peer", "        if false:\n", "        if False:\n",
            clocks.a_forged_jump_is_refuted),
     Mutant(8, "peer", "if self.next > self.last + 1:", "if False:",
@@ -186,12 +210,14 @@ MUTANTS = [
     Mutant(9, "outlet", "        if sent_us > self._proven_us:\n", "        if True:\n",
            nodes.to_be_listed_proves_that_link_and_no_other),
     Mutant(9, "engine", "if header.sent_us > outlet.heard_of.get(peer.epoch, (0, 0))[1]:",
-           "if beat.counter > peer.counter:",
+           "if header.sent_us > peer.beat_us:",
            nodes.a_slow_link_is_proven_beside_a_fast_one),
     Mutant(9, "engine", "- (sent_us - entry.heard_us)", "",
            nodes.the_round_trip_is_measured_without_a_common_clock),
     Mutant(9, "engine", "peer.position = max(peer.position, entry.position)", "pass",
            nodes.a_peer_says_how_far_it_has_heard_us),
+    Mutant(9, "engine", "and entry.sent_us <= self.log.newest_us and", "and",
+           brokers.what_we_never_said_nobody_can_have_heard),
     # 10: proof of life
     Mutant(10, "lifecycle", "        if age >= HARD:\n", "        if False:\n",
            nodes.a_link_whose_echo_stays_away_is_degraded_then_rebuilt),
@@ -201,6 +227,8 @@ MUTANTS = [
            nodes.whom_nobody_lists_is_not_ready),
     Mutant(10, "lifecycle", "                self._retried_alone = True\n", "",
            nodes.who_is_alone_is_ready_after_one_rebuild),
+    Mutant(10, "outlet", "        if sent_us > self._up_us:\n", "        if True:\n",
+           brokers.an_echo_from_before_the_connection_proves_nothing),
     # 11: loss values
     Mutant(11, "inbox", "        losses.add(Overflow(dropped))\n", "",
            nodes.the_oldest_go_and_are_counted_at_the_head),
@@ -232,8 +260,11 @@ MUTANTS = [
            "        if self._names.current(peer.node) == peer.epoch:\n",
            nodes.a_late_goodbye_does_not_take_the_name_back),
     # 14: old news
-    Mutant(14, "engine", "stamp < outlet.newest_echo - STALE:", "stamp < 0:",
+    Mutant(14, "engine", "stamp < outlet.echo_stamp - STALE:", "stamp < 0:",
            nodes.what_the_broker_got_long_before_our_echo_is_stale),
+    Mutant(14, "outlet", "if stamp is not None and sent_us > self._echo_us:",
+           "if stamp is not None and stamp > self.echo_stamp:",
+           brokers.a_brokers_clock_that_is_set_back_makes_nobody_deaf),
     # 15 and 16: versions, too large
     Mutant(15, "engine", "        if epoch not in self._foreign:\n", "        if True:\n",
            nodes.a_peer_without_a_common_version_is_told_once),

@@ -18,6 +18,7 @@ from bus.testing.conformance.cluster import (
     nodes,
 )
 from bus.testing.conformance.footprint import nothing_left
+from bus.testing.conformance.station import until
 
 if TYPE_CHECKING:
     from bus.testing.conformance.harness import Harness
@@ -68,8 +69,10 @@ class Closing:
             with anyio.CancelScope() as scope:
                 scope.cancel()
                 await closes(one, "in a cancelled scope")
-            assert [peer.state for peer in other.bus.status().peers] == ["ENDED"], (
-                "it closed without saying goodbye"
+            await until(
+                lambda: [peer.state for peer in other.bus.status().peers] == ["ENDED"],
+                harness.patience,
+                "it closed without saying goodbye",
             )
             opened = asyncio.Event()
 

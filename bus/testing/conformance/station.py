@@ -198,7 +198,8 @@ class Station:
         for frame in frames:
             if self.features.confirms:
                 await until(
-                    lambda: self.sent - self.recorder.confirmed < WINDOW,
+                    # On a dead link no more confirms come: let its `send` say so.
+                    lambda: self.sent - self.recorder.confirmed < WINDOW or self.end is not None,
                     self.harness.patience,
                     lambda: (
                         f"Features.confirms is set, and confirmed() came for "

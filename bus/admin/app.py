@@ -1,0 +1,253 @@
+"""HTTP: paths, who may ask, how much, and what answers. The one file that knows starlette.
+
+GET  /.well-known/jmap, /jmap/session    the session          POST /api, /jmap     JMAP requests
+GET  /jmap/eventsource                   state changes        GET  /api/schema     JSON Schema, ETag
+GET  /health/live, /health/ready         without a token      /jmap/download, /jmap/upload: 404, no blobs
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import anyio.to_thread
+
+from bus.admin import eventsource
+from bus.admin.coordinator import CHANGING
+from bus.admin.health import live, ready
+from bus.admin.jmap import ijson
+from bus.admin.jmap.methods import Caller, Method, report, respond
+from bus.admin.jmap.request import (
+    MAX_CONCURRENT_REQUESTS,
+    MAX_SIZE_REQUEST,
+    Refused,
+    Request,
+    check_content_type,
+    over_limit,
+    read_request,
+)
+from bus.admin.jmap.session import session
+from bus.admin.throttle import Buckets, Places
+from bus.admin.tokens import GET, UPDATE
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from starlette.applications import Starlette
+    from starlette.requests import Request as Http
+    from starlette.responses import Response
+    from starlette.types import ASGIApp
+
+    from bus.admin.cutover import Cutover
+    from bus.admin.gate import Gate
+    from bus.admin.jmap.ijson import JsonObject
+    from bus.admin.schema import Schema
+
+# Reading a large text takes longer than other tasks of the loop should wait.
+IN_THREAD = 65_536
+CHANGES_PER_SECOND = 5
+
+SAFE = {
+    "Cache-Control": "no-cache, no-store, must-revalidate",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+Endpoint = Callable[["Http"], Awaitable["Response"]]
+
+
+class Parts(NamedTuple):
+    """What the paths lead to."""
+
+    gate: Gate
+    cutover: Cutover
+    methods: dict[str, Method]
+    schema: Schema
+    closing: asyncio.Event
+    # Whether nobody may change the object here.
+    is_managed: bool
+
+
+def build(parts: Parts) -> ASGIApp:
+    """The ASGI application."""
+    return _App(parts).application()
+
+
+class _App:
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._gate = parts.gate
+        self._requests = Places(MAX_CONCURRENT_REQUESTS)
+        self._streams = Places(eventsource.MAX_STREAMS)
+        self._changes = Buckets(CHANGES_PER_SECOND, CHANGES_PER_SECOND, time.monotonic)
+
+    def application(self) -> Starlette:
+        from starlette.applications import Starlette
+        from starlette.exceptions import HTTPException
+        from starlette.routing import Route
+
+        async def refused(http: Http, error: Exception) -> Response:
+            assert isinstance(error, HTTPException)
+            return _refusal(
+                Refused(error.status_code, "about:blank", error.detail, headers=dict(error.headers or {}))
+            )
+
+        def get(path: str, endpoint: Endpoint) -> Route:
+            return Route(path, self._guarded(endpoint), methods=["GET"])
+
+        app = Starlette(
+            routes=[
+                get("/.well-known/jmap", self._session),
+                get("/jmap/session", self._session),
+                get("/jmap/eventsource", self._events),
+                get("/api/schema", self._schema),
+                get("/health/live", self._live),
+                get("/health/ready", self._ready),
+                *(Route(path, self._guarded(self._api), methods=["POST"]) for path in ("/api", "/jmap")),
+            ],
+            exception_handlers={HTTPException: refused},
+        )
+        app.router.redirect_slashes = False
+        return app
+
+    def _guarded(self, endpoint: Endpoint) -> Endpoint:
+        """What no path may do without: the checks of the host, and an answer to our own bugs."""
+
+        async def run(http: Http) -> Response:
+            request_id = secrets.token_hex(8)
+            http.state.request_id = request_id
+            try:
+                self._gate.check(http.headers, http.method, http.scope["scheme"])
+                return await endpoint(http)
+            except Refused as error:
+                return _refusal(error)
+            except Exception as bug:  # noqa: BLE001  # ours: told with a number, never with a traceback
+                report(request_id, bug)
+                return _refusal(
+                    Refused(500, "about:blank", f"a bug of ours; see the log for request {request_id}")
+                )
+
+        return run
+
+    def _caller(self, http: Http, *permissions: str) -> Caller:
+        """Who asks. Raises Refused: 401, 403, 429."""
+        remote = http.client.host if http.client is not None else ""
+        token = self._gate.authenticate(http.headers.getlist("authorization"), remote)
+        if permissions and token.permissions.isdisjoint(permissions):
+            raise Refused(403, "about:blank", f"this token has none of: {', '.join(permissions)}")
+        return Caller(token, remote, http.state.request_id)
+
+    # -- JMAP --------------------------------------------------------------------------------------
+
+    async def _api(self, http: Http) -> Response:
+        caller = self._caller(http, GET, UPDATE)
+        with self._requests.one(caller.token.id) as is_free:
+            if not is_free:
+                raise over_limit("maxConcurrentRequests", MAX_CONCURRENT_REQUESTS, " at a time")
+            check_content_type(http.headers.get("content-type", ""))
+            body = await _body(http)
+            if len(body) > IN_THREAD:
+                request = await anyio.to_thread.run_sync(read_request, body)
+            else:
+                request = read_request(body)
+            limits = self._limit_changes(request, caller)
+            state = str(self._session_of(http, caller)["state"])
+            response = await respond(request, self._parts.methods, caller, state)
+            return _json(response, headers=limits)
+
+    def _limit_changes(self, request: Request, caller: Caller) -> dict[str, str]:
+        """Each change may mean a connection to some server: 5 per second and token. Raises Refused 429."""
+        if not any(call.name in CHANGING for call in request.calls):
+            return {}
+        buckets, key = self._changes, caller.token.id
+        is_free = buckets.take(key)
+        left = int(buckets.level(key))
+        headers = {
+            "RateLimit-Policy": f'"set";q={buckets.size};w=1',
+            "RateLimit": f'"set";r={left};t={buckets.wait(key)}',
+        }
+        if not is_free:
+            headers["Retry-After"] = str(buckets.wait(key))
+            raise Refused(429, "about:blank", "too many changes: 5 per second are allowed", headers=headers)
+        return headers
+
+    async def _session(self, http: Http) -> Response:
+        return _json(self._session_of(http, self._caller(http)))
+
+    def _session_of(self, http: Http, caller: Caller) -> JsonObject:
+        base = f"{http.scope['scheme']}://{http.headers['host']}"
+        is_read_only = self._parts.is_managed or UPDATE not in caller.token.permissions
+        return session(caller.token, base, self._parts.cutover.node.name, is_read_only=is_read_only)
+
+    async def _events(self, http: Http) -> Response:
+        from starlette.responses import StreamingResponse
+
+        self._caller(http, GET)
+        wish = eventsource.wanted(http.query_params)
+        if self._streams.is_full(""):
+            raise Refused(503, "about:blank", f"at most {self._streams.most} streams are allowed")
+        parts = self._parts
+        last_id = http.headers.get("last-event-id")
+
+        async def body() -> AsyncIterator[bytes]:
+            with self._streams.one(""):
+                async for piece in eventsource.stream(wish, parts.cutover, parts.closing, last_id):
+                    yield piece
+
+        headers = {**SAFE, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(body(), media_type="text/event-stream", headers=headers)
+
+    # -- the rest ----------------------------------------------------------------------------------
+
+    async def _schema(self, http: Http) -> Response:
+        from starlette.responses import Response
+
+        self._caller(http, GET)
+        schema = self._parts.schema
+        headers = {**SAFE, "Cache-Control": "no-cache", "ETag": schema.etag}
+        known = [one.strip().removeprefix("W/") for one in http.headers.get("if-none-match", "").split(",")]
+        if schema.etag in known or "*" in known:
+            return Response(status_code=304, headers=headers)
+        return Response(schema.body, media_type="application/schema+json", headers=headers)
+
+    async def _live(self, http: Http) -> Response:
+        return _json(live())
+
+    async def _ready(self, http: Http) -> Response:
+        # Whoever may read the configuration may know what is wrong; a probe only gets the answer.
+        knows = False
+        if "authorization" in http.headers:
+            knows = GET in self._caller(http).token.permissions
+        is_ready, found = ready(self._parts.cutover, with_details=knows)
+        return _json(found, 200 if is_ready else 503)
+
+
+async def _body(http: Http) -> bytes:
+    """The body, refused as soon as it is too long: what Content-Length says is no proof."""
+    found = bytearray()
+    length = http.headers.get("content-length", "0")
+    if length.isdecimal() and int(length[:20]) > MAX_SIZE_REQUEST:
+        raise over_limit("maxSizeRequest", MAX_SIZE_REQUEST, " bytes in a request")
+    async for piece in http.stream():
+        found += piece
+        if len(found) > MAX_SIZE_REQUEST:
+            raise over_limit("maxSizeRequest", MAX_SIZE_REQUEST, " bytes in a request")
+    return bytes(found)
+
+
+def _json(
+    value: JsonObject,
+    status: int = 200,
+    media_type: str = "application/json",
+    headers: dict[str, str] | None = None,
+) -> Response:
+    from starlette.responses import Response
+
+    return Response(ijson.write(value), status, {**SAFE, **(headers or {})}, media_type)
+
+
+def _refusal(error: Refused) -> Response:
+    return _json(error.document(), error.status, "application/problem+json", error.headers)

@@ -1,0 +1,333 @@
+"""From a wish to a running bus: judge -> trial connection -> store -> switch; and back when it fails.
+
+One at a time. Before the object is stored nothing has changed; when the switch fails afterwards, the old
+object is stored again. The same way is taken by /set, by a rollback and by a file that was edited by hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import anyio
+
+from bus.admin.audit import Audit, changes
+from bus.admin.jmap.errors import MethodError, SetError, invalid_properties
+from bus.admin.signal import Signal
+from bus.admin.store import StoreBroken
+from bus.config import Coordinator, Disabled, Problem
+from bus.config.problem import problem
+from bus.errors import BusError, ConfigError
+from bus.trial import TrialFailed, budget, scrubbed
+
+if TYPE_CHECKING:
+    from bus.admin.jmap.ijson import JsonObject
+    from bus.admin.jmap.methods import Caller
+    from bus.admin.node import Node
+    from bus.admin.secret_policy import SecretPolicy
+    from bus.admin.store import Store
+
+log = logging.getLogger("bus.admin")
+
+Validate = Literal["connect", "schema", "none"]
+
+PATIENCE = 5.0
+SWITCH = 15.0
+AGAIN = 5.0
+_STOPPED = "the server is being stopped"
+
+
+class Wish(NamedTuple):
+    """How something is to be changed, and by whom."""
+
+    action: str
+    caller: Caller | None
+    validate: Validate = "connect"
+    dry_run: bool = False
+
+
+class Cutover:
+    """The one who changes the Coordinator of a node."""
+
+    def __init__(self, node: Node, store: Store, audit: Audit, policy: SecretPolicy) -> None:
+        self.node = node
+        self.changed = Signal()
+        # Why the stored object is not what the node runs on; "" when it is.
+        self.pending = ""
+        self._store = store
+        self._audit = audit
+        self._policy = policy
+        self._lock = asyncio.Lock()
+        self._scope: anyio.CancelScope | None = None
+        self._is_closed = False
+        self._again_at = 0.0
+
+    # -- looking -----------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        """The state string of the object."""
+        return self._store.state
+
+    @property
+    def broken(self) -> str:
+        """Why the stored object cannot be read; "" when it can."""
+        return self._store.broken
+
+    @property
+    def current(self) -> Coordinator:
+        """The object: what is stored, else what the node was opened with."""
+        return self.snapshot()[1]
+
+    def snapshot(self) -> tuple[str, Coordinator]:
+        """State and object of one moment."""
+        stored = self._store.current
+        if stored is not None:
+            return stored.state, stored.object
+        return self._store.state, Disabled() if self._store.broken else self.node.coordinator
+
+    # -- changing ----------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def exclusive(self) -> AsyncGenerator[None]:
+        """Only one changes at a time. Raises MethodError serverUnavailable after 5 s, and when closed."""
+        is_ours = False
+        with anyio.move_on_after(PATIENCE):
+            is_ours = await self._lock.acquire()
+        if not is_ours:
+            raise MethodError("serverUnavailable", "another change is under way; try again")
+        try:
+            if self._is_closed:
+                raise MethodError("serverUnavailable", _STOPPED)
+            yield
+        finally:
+            self._lock.release()
+
+    async def change(self, make: Callable[[Coordinator], Coordinator], wish: Wish) -> Coordinator:
+        """Make the new object of the current one and move to it; returns it. Within `exclusive` only.
+
+        Raises SetError and MethodError; then the old one is stored and runs.
+        """
+        entry = _Entry(wish, self.state)
+        try:
+            with anyio.CancelScope() as self._scope:
+                return await self._change(make, wish, entry)
+        except (SetError, MethodError) as error:
+            entry.fail(error)
+            raise
+        finally:
+            self._scope = None
+            entry.record["newState"] = self.state
+            if entry.is_news:
+                with anyio.CancelScope(shield=True):
+                    await asyncio.to_thread(self._audit.write, entry.record)
+        raise MethodError("serverUnavailable", _STOPPED)
+
+    async def _change(
+        self, make: Callable[[Coordinator], Coordinator], wish: Wish, entry: _Entry
+    ) -> Coordinator:
+        old = self.current
+        new = make(old)
+        if new == old and not wish.dry_run and not self._store.broken:
+            entry.is_news = False
+            return new
+        entry.record["changed"] = changes(old, new)
+        if wish.validate != "none":
+            with entry.stage("validate"):
+                await asyncio.to_thread(self._judge, new, old)
+        if wish.validate == "connect":
+            with entry.stage("trial"):
+                await self._try(new)
+        if wish.dry_run:
+            entry.record["outcome"] = "dry_run"
+            return new
+        with entry.stage("store"):
+            await self._save(new, old, entry)
+        if wish.validate == "none":
+            entry.record["outcome"] = "stored"
+            self.pending = "it was stored without being tried"
+            self._again_at = 0.0
+            return new
+        with entry.stage("switch"):
+            await self._switch_or_return(new, old, entry)
+        entry.record["outcome"] = "applied"
+        return new
+
+    def _judge(self, new: Coordinator, old: Coordinator) -> None:
+        """In a thread: paths are resolved, and a client library may be imported."""
+        if problems := self._policy.problems(new, old):
+            raise invalid_properties(problems)
+        try:
+            self.node.check(new)
+        except ConfigError as error:
+            failed = _as_problem(error, new)
+        else:
+            return
+        raise invalid_properties([failed])
+
+    async def _try(self, new: Coordinator) -> None:
+        try:
+            await self.node.trial(new, budget(new))
+        except TrialFailed as error:
+            failed = SetError("connectionFailed", str(error), stage=error.stage, hint=error.hint)
+        else:
+            return
+        raise failed
+
+    async def _save(self, new: Coordinator, old: Coordinator, entry: _Entry) -> None:
+        trouble = ""
+        try:
+            # Not to be interrupted half way: the thread would go on alone.
+            with anyio.CancelScope(shield=True):
+                if self._store.broken and entry.action == "rollback":
+                    await asyncio.to_thread(self._store.set_aside)
+                await asyncio.to_thread(self._store.save, new, entry.by, old)
+        except StoreBroken as error:
+            trouble = f"{error}; repair or remove the file, or roll back"
+        except OSError as error:
+            trouble = f"the object cannot be stored: {error.strerror}"
+        else:
+            self.changed.set()
+        if trouble:
+            raise MethodError("serverFail", trouble)
+
+    async def _switch_or_return(self, new: Coordinator, old: Coordinator, entry: _Entry) -> None:
+        try:
+            await self.node.switch(new, SWITCH)
+        except (BusError, TimeoutError) as error:
+            trouble = scrubbed(str(error), new)
+        else:
+            self.pending = ""
+            return
+        # Should this fail, what is stored is not what runs.
+        self.pending = trouble
+        await self._save(old, new, entry)
+        self.pending = ""
+        entry.record["outcome"] = "rolled_back"
+        log.warning("the change to %s was rolled back: %s", type(new).__name__, trouble)
+        raise SetError(
+            "connectionFailed",
+            f"rolled back: {trouble}",
+            stage="switch",
+            hint="the old configuration is stored again, and in use",
+        )
+
+    # -- following the file ------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """What is stored is what runs, once the first `follow` has seen to it."""
+        if not self.node.runs(self.current):
+            self.pending = "the node was opened with another configuration"
+
+    async def follow(self) -> None:
+        """Take over a file that was edited, and an object that is stored but not in use yet."""
+        if await asyncio.to_thread(self._store.is_changed):
+            async with self.exclusive():
+                await self._follow_file()
+        elif self.pending and time.monotonic() >= self._again_at:
+            async with self.exclusive():
+                await self._catch_up()
+
+    async def _follow_file(self) -> None:
+        old = self.current
+        entry = _Entry(Wish("file", None), self.state)
+        if not await asyncio.to_thread(self._store.adopt):
+            if self._store.broken:
+                log.error("the stored Coordinator is not used: %s", self._store.broken)
+            return
+        self.changed.set()
+        new = self.current
+        entry.record["changed"] = changes(old, new)
+        try:
+            with anyio.CancelScope() as self._scope:
+                try:
+                    with entry.stage("trial"):
+                        await self._try(new)
+                except SetError:
+                    await self._save(old, new, entry)
+                    entry.record["outcome"] = "rolled_back"
+                    raise
+                with entry.stage("switch"):
+                    await self._switch_or_return(new, old, entry)
+                entry.record["outcome"] = "applied"
+        except (SetError, MethodError) as error:
+            entry.fail(error)
+            log.error("the edited %s is not used: %s", self._store.path, error.description)
+        finally:
+            self._scope = None
+            entry.record["newState"] = self.state
+            with anyio.CancelScope(shield=True):
+                await asyncio.to_thread(self._audit.write, entry.record)
+
+    async def _catch_up(self) -> None:
+        wanted = self.current
+        if not self.node.runs(wanted):
+            try:
+                with anyio.CancelScope() as self._scope:
+                    await self.node.switch(wanted, SWITCH)
+            except (BusError, TimeoutError) as error:
+                trouble = scrubbed(str(error), wanted)
+                if trouble != self.pending:
+                    log.warning("the stored Coordinator is not in use yet: %s", trouble)
+                self.pending = trouble
+                self._again_at = time.monotonic() + AGAIN
+                return
+            finally:
+                self._scope = None
+        self.pending = ""
+
+    async def close(self) -> None:
+        """End what is under way; what was not yet stored has not happened."""
+        self._is_closed = True
+        if self._scope is not None:
+            self._scope.cancel()
+        async with self._lock:
+            pass
+
+
+class _Entry:
+    """One line of the audit trail while it is being written."""
+
+    def __init__(self, wish: Wish, state: str) -> None:
+        self.action = wish.action
+        self.by = wish.caller.token.id if wish.caller is not None else wish.action
+        self.is_news = True
+        self._stages: JsonObject = {}
+        self.record: JsonObject = {
+            "request": wish.caller.request_id if wish.caller is not None else None,
+            "token": self.by,
+            "remote": wish.caller.remote if wish.caller is not None else None,
+            "method": wish.action,
+            "outcome": "stopped",
+            "oldState": state,
+            "newState": state,
+            "changed": [],
+            "stageMs": self._stages,
+        }
+
+    @contextmanager
+    def stage(self, name: str) -> Generator[None]:
+        """Measure one stage."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._stages[name] = round((time.monotonic() - began) * 1e3, 1)
+
+    def fail(self, error: SetError | MethodError) -> None:
+        """It came to nothing."""
+        if self.record["outcome"] == "stopped":
+            self.record["outcome"] = "rejected"
+        self.record["error"] = error.as_json()
+
+
+def _as_problem(error: ConfigError, new: Coordinator) -> Problem:
+    """What a backend said about a configuration, at the field that it names."""
+    text = scrubbed(str(error), new)
+    words = text.replace(":", " ").replace(",", " ").split()
+    named = [name for name in new.__struct_encode_fields__ if name in words]
+    return problem(named[0] if named else "@type", "format", text)

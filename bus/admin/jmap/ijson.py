@@ -1,0 +1,143 @@
+"""I-JSON (RFC 7493), in and out: JSON without its ambiguities.
+
+The reader of the standard library takes repeated names, NaN, a number too large for a double, half a
+surrogate pair. Two readers that disagree about such a text are how a check is passed by; so they are refused.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import NoReturn, TypeGuard, cast
+
+JsonObject = dict[str, object]
+
+# Deeper than any request needs, shallower than the recursion of anything that reads it.
+MAX_DEPTH = 64
+
+
+class NotJson(ValueError):
+    """The bytes are no I-JSON; the text says where, and quotes only names."""
+
+
+def read(body: bytes) -> object:
+    """The value of a JSON text. Raises NotJson."""
+    trouble = ""
+    value: object = None
+    try:
+        text = body.decode()
+        value = json.loads(text, object_pairs_hook=_members, parse_constant=_no_constant, parse_float=_finite)
+    except UnicodeDecodeError as error:
+        trouble = f"not UTF-8 at byte {error.start}"
+    except json.JSONDecodeError as error:
+        bom = "; it starts with a byte order mark" if body.startswith(b"\xef\xbb\xbf") else ""
+        trouble = f"not valid JSON at line {error.lineno}, column {error.colno}{bom}"
+    except NotJson as error:
+        trouble = str(error)
+    except RecursionError:
+        trouble = f"nested deeper than {MAX_DEPTH} levels"
+    except ValueError:
+        trouble = "a number of too many digits"
+    else:
+        # Both are rare, and looking at every value of a large text takes a while.
+        if text.count("[") + text.count("{") > MAX_DEPTH or "\\ud" in text.lower():
+            trouble = _wrong_inside(value)
+    if trouble:
+        # Raised out here: the decoder's exception holds the whole text, and would be the context.
+        raise NotJson(trouble)
+    return value
+
+
+def write(value: object) -> bytes:
+    """A value as compact JSON, in UTF-8."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def is_object(value: object) -> TypeGuard[JsonObject]:
+    """Whether a value that `read` returned is a JSON object."""
+    return isinstance(value, dict)
+
+
+def is_array(value: object) -> TypeGuard[list[object]]:
+    """... a JSON array."""
+    return isinstance(value, list)
+
+
+def is_texts(value: object) -> TypeGuard[list[str]]:
+    """... an array of strings."""
+    return is_array(value) and all(isinstance(one, str) for one in value)
+
+
+def is_larger(value: object, budget: int) -> bool:
+    """Whether a value takes more than about `budget` bytes as JSON; looks no further than that.
+
+    A value may hold the same list a thousand times over: measuring by writing it would be the damage.
+    """
+    stack = [iter((value,))]
+    while stack:
+        for item in stack[-1]:
+            if isinstance(item, str):
+                budget -= len(item) + 3
+            elif isinstance(item, dict):
+                budget -= 2
+                stack.append(_parts(cast("JsonObject", item)))
+                break
+            elif isinstance(item, list):
+                budget -= 2
+                stack.append(iter(cast("list[object]", item)))
+                break
+            else:
+                budget -= 5
+            if budget < 0:
+                return True
+        else:
+            stack.pop()
+    return budget < 0
+
+
+def _parts(item: JsonObject) -> Iterator[object]:
+    for name, value in item.items():
+        yield name
+        yield value
+
+
+def _members(pairs: list[tuple[str, object]]) -> JsonObject:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in made if names.count(name) > 1)
+        raise NotJson(f'the member "{twice[:40]}" stands twice in one object')
+    return made
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise NotJson(f"{name} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise NotJson("a number is too large for a double")
+    return number
+
+
+def _wrong_inside(value: object) -> str:
+    """What no single token shows: depth, and half a surrogate pair."""
+    stack: list[tuple[object, int]] = [(value, 1)]
+    while stack:
+        item, depth = stack.pop()
+        inner: list[object] = []
+        if is_object(item):
+            inner = [*item, *item.values()]
+        elif is_array(item):
+            inner = item
+        elif isinstance(item, str) and not item.isascii():
+            try:
+                item.encode()
+            except UnicodeEncodeError:
+                return "a string holds half of a surrogate pair"
+        if inner and depth > MAX_DEPTH:
+            return f"nested deeper than {MAX_DEPTH} levels"
+        stack += [(one, depth + 1) for one in inner]
+    return ""

@@ -1,0 +1,83 @@
+"""Result references: an argument that is taken from the response to an earlier call (RFC 8620, 3.7)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from bus.admin.jmap import ijson
+from bus.admin.jmap.errors import MethodError
+from bus.admin.jmap.request import MAX_SIZE_REQUEST, Invocation
+
+if TYPE_CHECKING:
+    from bus.admin.jmap.ijson import JsonObject
+
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
+_BAD_TILDE = re.compile(r"~(?![01])")
+
+
+def resolve(arguments: JsonObject, responses: Sequence[Invocation]) -> JsonObject:
+    """The arguments with every `#name` replaced. Raises MethodError: invalidResultReference, ..."""
+    if not any(name.startswith("#") for name in arguments):
+        return arguments
+    resolved: JsonObject = {}
+    for name, value in arguments.items():
+        if not name.startswith("#"):
+            resolved[name] = value
+        elif name[1:] in arguments:
+            raise MethodError("invalidArguments", f'both "{name[1:]}" and "{name}" are given: keep one')
+        else:
+            resolved[name[1:]] = _referenced(value, responses)
+    # A reference to a reference doubles: sixteen calls could ask for more than the memory holds.
+    if ijson.is_larger(resolved, MAX_SIZE_REQUEST):
+        raise MethodError("requestTooLarge", "what the references refer to is larger than maxSizeRequest")
+    return resolved
+
+
+def _referenced(reference: object, responses: Sequence[Invocation]) -> object:
+    if not ijson.is_object(reference):
+        _fail("a result reference must be an object with resultOf, name and path")
+    wanted = [reference.get(name) for name in ("resultOf", "name", "path")]
+    if not ijson.is_texts(wanted):
+        _fail("resultOf, name and path must be strings")
+    call_id, name, path = wanted
+    found = next((one for one in responses if one.call_id == call_id), None)
+    if found is None:
+        _fail(f'there is no earlier response with the call id "{call_id[:80]}"')
+    if found.name != name:
+        _fail(f'the response to "{call_id[:80]}" is {found.name}, not {name[:80]}')
+    if path and not path.startswith("/"):
+        _fail("path must be empty or start with /")
+    if _BAD_TILDE.search(path):
+        _fail("in path a ~ must be ~0 or ~1")
+    tokens = [token.replace("~1", "/").replace("~0", "~") for token in path.split("/")[1:]]
+    return _evaluate(found.arguments, tokens)
+
+
+def _evaluate(value: object, tokens: list[str]) -> object:
+    """A JSON pointer, where * stands for every item of an array."""
+    for place, token in enumerate(tokens):
+        if ijson.is_array(value):
+            if token == "*":
+                return _flattened([_evaluate(item, tokens[place + 1 :]) for item in value])
+            if not _INDEX.fullmatch(token) or int(token) >= len(value):
+                _fail(f'path: an array of {len(value)} items has no "{token[:80]}"')
+            value = value[int(token)]
+        elif ijson.is_object(value) and token in value:
+            value = value[token]
+        else:
+            _fail(f'path: there is no "{token[:80]}"')
+    return value
+
+
+def _flattened(items: list[object]) -> list[object]:
+    """One level: the items of arrays in place of the arrays."""
+    flat: list[object] = []
+    for item in items:
+        flat += item if ijson.is_array(item) else [item]
+    return flat
+
+
+def _fail(text: str) -> NoReturn:
+    raise MethodError("invalidResultReference", text)

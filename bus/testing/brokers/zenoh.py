@@ -1,0 +1,71 @@
+"""A Zenoh router in a process of its own: there is no zenohd in packages, but the library can be one.
+
+The program is `python -m bus.testing.brokers.zenoh_router`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from bus.testing.brokers.broker import Unavailable
+from bus.testing.brokers.local import LocalBroker
+from bus.testing.brokers.process import accepts, free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class ZenohRouter(LocalBroker):
+    """One router at a port of 127.0.0.1 that stays the same over restarts; it looks for nobody.
+
+    options    more of the session's configuration: {"transport": {"auth": ...}}
+    start      False: it runs only from `start()` on
+
+    Raises Unavailable without the package eclipse-zenoh, StartError when it does not start.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        port: int | None = None,
+        options: Mapping[str, object] | None = None,
+        start: bool = True,
+    ) -> None:
+        if importlib.util.find_spec("zenoh") is None:
+            raise Unavailable("there is no Zenoh: pip install 'coordinator-bus[zenoh]'")
+        super().__init__("zenoh", folder)
+        self.port = port or free_port()
+        config = self.folder / "zenoh.json5"
+        config.write_text(json.dumps(router_config(f"127.0.0.1:{self.port}", options)))
+        # It finds this package wherever we found it.
+        env = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        argv = [sys.executable, "-m", "bus.testing.brokers.zenoh_router", str(config)]
+        self.add("zenoh", argv, lambda: accepts("127.0.0.1", self.port), env=env)
+        if start:
+            self.start()
+
+    @property
+    def url(self) -> str:
+        """For a client of the router; `address` serves as an endpoint of a configuration of your own."""
+        return f"zenoh://127.0.0.1:{self.port}?mode=client"
+
+    @property
+    def address(self) -> str:
+        """The endpoint: tcp/127.0.0.1:port."""
+        return f"tcp/127.0.0.1:{self.port}"
+
+
+def router_config(listen: str, options: Mapping[str, object] | None = None) -> dict[str, object]:
+    """The configuration of a router that only listens, at host:port."""
+    return {
+        "mode": "router",
+        "listen": {"endpoints": [f"tcp/{listen}"]},
+        "scouting": {"multicast": {"enabled": False}},
+        **(options or {}),
+    }
