@@ -6,7 +6,8 @@ import os
 import re
 import secrets
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol, cast
 
 from bus import config, registry
 from bus.errors import ConfigError
@@ -16,10 +17,17 @@ if TYPE_CHECKING:
     from bus.config import Coordinator
     from bus.node import Connection, Node
 
+
 _CLUSTER = re.compile(r"[A-Za-z0-9_-]{1,48}")
 
 # Makes the epochs; a simulated run puts a seeded one in its place (`bus.testing.run_sim`).
 random_bits = secrets.randbits
+
+
+class _ReadsClients(Protocol):
+    """A backend that finds the configuration of a live client of its library; None: it is another's."""
+
+    configuration_of: Callable[[object], Coordinator | None]
 
 
 def new_epoch() -> int:
@@ -45,15 +53,27 @@ def name_of(node: object) -> str:
 def coordinator_of(source: object, store: object) -> Coordinator:
     """Decode and validate; the variant Default becomes the application's store. Raises ConfigError."""
     decoded = _decode(source)
-    if not isinstance(decoded, config.Default):
-        return decoded
-    found = None if store is None else _decode(store)
-    if isinstance(found, config.Redis | config.RedisCluster | config.RedisSentinel):
-        return found
-    given = "no store was given" if found is None else f"the store is {config.type_of(found)}"
+    return _store_of(store) if isinstance(decoded, config.Default) else decoded
+
+
+def _store_of(store: object) -> Coordinator:
+    """The configuration of a store: it is one, or its backend reads it from a live client."""
+    if store is None:
+        given = "no store was given"
+    elif isinstance(store, str | bytes | bytearray | os.PathLike | Mapping | config.Coordinator):
+        found = _decode(cast("object", store))
+        if isinstance(found, config.Redis | config.RedisCluster | config.RedisSentinel):
+            return found
+        given = f"the store is {config.type_of(found)}"
+    else:
+        read = cast("_ReadsClients", registry.load("Redis")).configuration_of
+        if (known := read(store)) is not None:
+            return _decode(known)
+        given = f"the store is a {type(store).__module__}.{type(store).__qualname__}"
     raise ConfigError(
-        f"the variant Default reuses the application's in-memory store, but {given}: "
-        "Bus.open(..., store=<a Redis, RedisCluster or RedisSentinel configuration>)"
+        f"the variant Default reuses the application's in-memory store, but {given}: Bus.open(..., "
+        "store=<a Redis, RedisCluster or RedisSentinel configuration, or a client of redis-py: redis.Redis, "
+        "redis.RedisCluster, Sentinel.master_for(), or one of these of redis.asyncio>)"
     )
 
 

@@ -248,7 +248,10 @@ def secrets_in(coordinator: Coordinator) -> Iterator[tuple[str, Secret]]:
 
 def scrubbed(text: str, coordinator: Coordinator) -> str:
     """A text of a library about this configuration, without any of its secrets: the last line of defence."""
-    for secret in sorted(_secret_texts(coordinator), key=len, reverse=True):
+    known = set(_secret_texts(coordinator))
+    # Of a secret of several lines a library may quote one.
+    known |= {line.strip() for secret in known for line in secret.splitlines()}
+    for secret in sorted(known, key=len, reverse=True):
         # A shorter one is no secret, and would leave no text.
         if len(secret) >= 3:
             text = text.replace(secret, MASK)

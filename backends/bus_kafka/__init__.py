@@ -23,7 +23,6 @@ PORT = 9092
 # Of the time to connect; in the rest we say ourselves what was too slow.
 SHARE = 0.9
 
-
 _FAULTS: dict[type[BaseException], Fault] = {
     AuthError: Fault.AUTH,
     TlsError: Fault.TLS,

@@ -114,7 +114,7 @@ class Access:
             )
         if isinstance(error, OSError):
             return LinkError(f"brokers: {address}: {error.strerror or repr(error)}")
-        return error
+        return LinkError(f"brokers: {error}") if type(error) is LinkError else error
 
 
 def _tls(config: Kafka) -> ssl.SSLContext:

@@ -27,9 +27,11 @@ SETTINGS = {
 }
 _CREATE_MS = 3_000
 _LOOK_AGAIN = 0.05
+_LOOKS = 20
 
 # Errors of the broker.
-_NONE, _UNKNOWN, _NO_LEADER, _EXISTS = 0, 3, 5, 36
+_NONE, _UNKNOWN, _NO_LEADER, _NOT_LEADER, _EXISTS, _NO_END = 0, 3, 5, 6, 36, 78
+_SETTLING = {_UNKNOWN, _NO_LEADER, _NOT_LEADER, _NO_END}
 _TOO_LARGE, _TOPIC_DENIED, _CLUSTER_DENIED = 10, 29, 31
 # Against these no waiting helps: the name, a setting, a policy of the brokers, a compacted topic.
 _LASTING = {17: "", 40: "", 44: "", 87: "; set its cleanup.policy to delete"}
@@ -78,13 +80,18 @@ async def find(wire: Wire, access: Access, topic: str) -> Layout:
 async def ends(wire: Wire, topic: str, partitions: Iterable[int], user: str | None) -> dict[int, int]:
     """Where the logs of these partitions end now: what is sent from now on comes behind."""
     latest = [(partition, -1) for partition in partitions]
-    reply = await wire.ask(codecs().protocol.offset.OffsetRequest(-1, 0, [(topic, latest)]))
-    found: dict[int, int] = {}
-    for partition, code, _, offset, *_ in reply.topics[0][1]:
-        if code:
-            raise refusal(code, "find the end of", topic, user)
-        found[partition] = offset
-    return found
+    request = codecs().protocol.offset.OffsetRequest(-1, 0, [(topic, latest)])
+    looks = 0
+    while True:
+        rows = (await wire.ask(request)).topics[0][1]
+        codes = {row[1] for row in rows} - {_NONE}
+        if not codes:
+            return {partition: offset for partition, _, _, offset, *_ in rows}
+        looks += 1
+        # A broker that becomes a leader says so a little earlier than it is one.
+        if not codes <= _SETTLING or looks == _LOOKS:
+            raise refusal(codes.pop(), "find the end of", topic, user)
+        await asyncio.sleep(_LOOK_AGAIN)
 
 
 def refusal(code: int, doing: str, topic: str, user: str | None, said: str | None = None) -> BusError:

@@ -85,12 +85,9 @@ class NatsBackend:
             if isinstance(error, Exception):
                 raise explained(error, address, seconds, refuse) from error
             raise
-        most = self.features.max_message
-        if link.max_message < most:
-            context.log.warning(
-                "%s: the server takes no message above %d bytes (max_payload): a larger event becomes a Gap; "
-                "%d bytes carry every event", address, link.max_message, most,
-            )  # fmt: skip
+        if link.max_message < self.features.max_message:
+            text = "%s takes at most %d bytes (max_payload of the server): a larger event becomes a Gap"
+            context.log.warning(text, address, link.max_message)
         return link
 
     def classify(self, exc: BaseException) -> Fault | None:

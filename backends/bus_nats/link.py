@@ -47,9 +47,11 @@ class NatsLink(asyncio.BufferedProtocol):
         self._patience = config.timeout_request.seconds
         # Bytes of the largest frame that this server takes (rule 16).
         self.max_message = connection.max_payload
+        unread = connection.unread
         size = min(config.capacity_read_buffer, LONGEST_LINE)
-        self._buffer = memoryview(bytearray(max(size, len(connection.unread))))
-        self._end = 0
+        self._text = bytearray(unread.ljust(size))
+        self._buffer = memoryview(self._text)
+        self._end = len(unread)
         # A message that does not end in the buffer gets one of its own, filled up to here.
         self._message: memoryview | None = None
         self._filled: int = 0
@@ -62,8 +64,7 @@ class NatsLink(asyncio.BufferedProtocol):
         self._changed = asyncio.Event()
         self._transport.set_protocol(self)
         self._transport.resume_reading()
-        self._buffer[: len(connection.unread)] = connection.unread
-        self.buffer_updated(len(connection.unread))
+        self.buffer_updated(0)
         if connection.has_ended:
             self.connection_lost(None)
 
@@ -131,11 +132,11 @@ class NatsLink(asyncio.BufferedProtocol):
                 self._parse()
             except (ValueError, IndexError, AttributeError):
                 self._fail(LinkError("the server sent what is not the protocol of NATS"))
-            return
-        self._filled += nbytes
-        if self._filled == len(self._message):
-            frame, self._message = bytes(self._message[:-2]), None
-            self._context.deliver(frame)
+        else:
+            self._filled += nbytes
+            if self._filled == len(self._message):
+                frame, self._message = bytes(self._message[:-2]), None
+                self._deliver(frame)
 
     def pause_writing(self) -> None:
         """The socket is full."""
@@ -153,10 +154,9 @@ class NatsLink(asyncio.BufferedProtocol):
     # -- inside ------------------------------------------------------------------------------------
 
     def _parse(self) -> None:
-        buffer, start, end = self._buffer, 0, self._end
-        text: bytearray = buffer.obj  # type: ignore[assignment]  # it is made of one
+        text, start, end = self._text, 0, self._end
         while self._error is None and (stop := text.find(b"\r\n", start, end)) >= 0:
-            line = bytes(buffer[start:stop])
+            line = bytes(self._buffer[start:stop])
             start = stop + 2
             if not line.startswith((b"MSG ", b"HMSG ")):
                 self._take(line)
@@ -167,18 +167,23 @@ class NatsLink(asyncio.BufferedProtocol):
             if start + size + 2 > end:
                 self._message = memoryview(bytearray(size + 2))
                 self._filled = end - start
-                self._message[: self._filled] = buffer[start:end]
+                self._message[: self._filled] = self._buffer[start:end]
                 start = end
                 break
-            if size:
-                self._context.deliver(bytes(buffer[start : start + size]))
+            self._deliver(bytes(self._buffer[start : start + size]))
             start += size + 2
         rest = self._end = end - start
         if rest >= LONGEST_LINE:
             raise ValueError
-        if rest == len(buffer):
-            self._buffer = memoryview(bytearray(2 * rest))
-        self._buffer[:rest] = buffer[start:end]
+        if rest == len(text):
+            self._text = text + bytearray(rest)
+            self._buffer = memoryview(self._text)
+        elif rest:
+            self._buffer[:rest] = self._buffer[start:end]
+
+    def _deliver(self, frame: bytes) -> None:
+        if frame:
+            self._context.deliver(frame)
 
     def _take(self, line: bytes) -> None:
         """A line without a message."""

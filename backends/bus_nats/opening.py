@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bus.errors import ConfigError, TlsError
 
@@ -55,7 +55,7 @@ async def opened(address: str, config: Nats, name: str, who: Mapping[str, object
         raise
     # Nothing is awaited in between: no byte can be missed.
     parts = client.parts()
-    rest = cast("dict[str, Any]", vars(parts["_io_reader"]))
+    rest: dict[str, Any] = parts["_io_reader"].__dict__
     transport = parts["_io_writer"].transport
     return Opened(transport, client.max_payload, bytes(rest["_buffer"]), rest["_eof"], client)
 
@@ -80,17 +80,8 @@ async def _ignore(error: Exception) -> None:
     """What is handed to it is raised, too."""
 
 
-class _Opener(Protocol):
-    has_certificate: bool
-    connect: Callable[..., Awaitable[None]]
-    is_connected: bool
-    max_payload: int
-
-    def parts(self) -> dict[str, Any]: ...
-
-
 @functools.cache
-def _opener() -> Callable[[], _Opener]:
+def _opener() -> Callable[[], Any]:
     from nats.aio.client import Client
 
     class Opener(Client):
@@ -126,4 +117,4 @@ def _opener() -> Callable[[], _Opener]:
             """Its two writers and its reader, when it has got so far."""
             return {} if self._transport is None else vars(self._transport)
 
-    return cast("Callable[[], _Opener]", Opener)
+    return Opener

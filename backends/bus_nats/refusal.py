@@ -8,9 +8,6 @@ from collections.abc import Callable
 
 from bus.errors import AuthError, BusError, LinkError, TlsError
 
-# OpenSSL's numbers for what is wrong with a certificate.
-_DATES = {9: "is not valid yet", 10: "has expired"}
-_NAMES = (62, 64)
 # The connection broke during the handshake: that is no verdict.
 _BROKEN = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
@@ -31,40 +28,30 @@ def refusal(text: str, channel: str, words: str) -> BusError:
 
 
 def explained(error: Exception, address: str, seconds: float, refuse: Callable[[str], BusError]) -> Exception:
-    """Why `address` gave no connection, with the field to change; our own bugs as they are."""
+    """Why `address` gave no connection, with the field to change; a bug of ours as it is."""
+    found = _meaning(error, seconds, refuse)
+    return error if found is None else type(found)(f"{address}: {found}")
+
+
+def _meaning(error: Exception, seconds: float, refuse: Callable[[str], BusError]) -> Exception | None:
     from nats.errors import Error
 
-    kind: type[Exception] = LinkError
     if isinstance(error, BusError):
-        kind, text = type(error), str(error)
-    elif isinstance(error, ssl.SSLCertVerificationError):
-        kind, text = TlsError, _certificate(error)
-    elif isinstance(error, ssl.SSLError) and not isinstance(error, _BROKEN):
-        kind, text = TlsError, f"TLS: {error.reason}; a certificate may be wanted: tlsCert, tlsKey"
-    elif isinstance(error, TimeoutError):
-        kind, text = (
-            TimeoutError,
-            (
-                f"no answer within {seconds:g} s: no NATS server (check addresses), or a slow one "
-                "(raise timeoutConnection)"
-            ),
-        )
-    elif isinstance(error, OSError):
-        text = f"{error}: is it the right one of addresses, and is the server up?"
-    elif isinstance(error, Error) and "INFO" not in str(error).upper():
-        refused = refuse(str(error).removeprefix("nats: ").strip("' "))
-        kind, text = type(refused), str(refused)
-    elif isinstance(error, Error | ValueError | TypeError | AttributeError | LookupError):
-        text = "what answers there is no NATS server: check the port in addresses"
-    else:
         return error
-    return kind(f"{address}: {text}")
-
-
-def _certificate(error: ssl.SSLCertVerificationError) -> str:
-    code, said = error.verify_code, error.verify_message
-    if code in _DATES:
-        return f"the certificate of the server {_DATES[code]}"
-    if code in _NAMES:
-        return f"the certificate of the server is for another name: set tlsHostname ({said})"
-    return f"the certificate of the server is signed by none that we trust: set tlsCa (and useTls) ({said})"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        field = "tlsHostname" if "mismatch" in error.verify_message else "tlsCa (and useTls)"
+        return TlsError(f"the certificate of the server: {error.verify_message}; see {field}")
+    if isinstance(error, ssl.SSLError) and not isinstance(error, _BROKEN):
+        return TlsError(f"TLS: {error.reason}; does the server want another tlsCert?")
+    if isinstance(error, TimeoutError):
+        late = f"no answer within {seconds:g} s"
+        return TimeoutError(
+            f"{late}: no NATS server (check addresses), or a slow one (raise timeoutConnection)"
+        )
+    if isinstance(error, OSError):
+        return LinkError(f"{error}: is it the right one of addresses, and is the server up?")
+    if isinstance(error, Error) and "INFO" not in str(error).upper():
+        return refuse(str(error).removeprefix("nats: ").strip("' "))
+    if isinstance(error, Error | ValueError | TypeError | AttributeError | LookupError):
+        return LinkError("what answers there is no NATS server: check the port in addresses")
+    return None

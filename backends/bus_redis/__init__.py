@@ -7,8 +7,8 @@ outlives a failover.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import random
-import re
 import ssl
 from binascii import crc_hqx
 from collections.abc import Iterable, Sequence
@@ -21,6 +21,7 @@ from bus.errors import BusError, ConfigError, LinkError
 from bus_redis.access import Access
 from bus_redis.connection import Address, parse
 from bus_redis.link import RedisLink
+from bus_redis.store import configuration_of
 
 if TYPE_CHECKING:
     from bus.config import Secret, Uri
@@ -40,7 +41,7 @@ class _Backend(Generic[ConfigT]):
     is_sharded = False
 
     def __init__(self, config: ConfigT, context: Context, field: str, uris: Sequence[Uri], port: int) -> None:
-        import hiredis  # noqa: F401  # when it is missing, say so now
+        importlib.import_module("hiredis")  # when it is missing, say so now
 
         self._config: ConfigT = config
         self._context = context
@@ -49,7 +50,7 @@ class _Backend(Generic[ConfigT]):
         self._addresses = [address for address, _ in parsed]
         self._options = parsed[0][1]
         self._uses_tls = uris[0].reveal().startswith(("rediss:", "valkeys:"))
-        self._is_single = config.pool_max_connections == 1
+        self._is_single: bool = config.pool_max_connections == 1
         wanted = self._options.get("protocol", "2") if isinstance(config, Redis) else config.protocol_version
         self._protocol = "3" if self._is_single else wanted[-1]
 
@@ -80,30 +81,31 @@ class _Backend(Generic[ConfigT]):
         password = secret.resolve()
         if password is None and by_url:
             user, password = options.get("username"), options.get("password")
-        context = None
-        if self._uses_tls:
-            files = config.tls_ca, config.tls_cert, config.tls_key
-            context = await asyncio.to_thread(tls_context, *files, authorities=options.get("ssl_ca_path"))
-            demand = options.get("ssl_cert_reqs", "required")
-            names = options.get("ssl_check_hostname", "true").lower() == "true"
-            context.check_hostname = names and demand == "required"
-            context.verify_mode = ssl.VerifyMode[f"CERT_{demand.upper()}"]
         return Access(
-            url_field=self._field, login_fields=fields, channel=self._context.channel,
-            username=user or "default", password=password, protocol=self._protocol,
-            client_name=re.sub("[^!-~]", "_", f"bus:{self._context.node}"), db=options.get("db", "0"),
-            context=context, hostname=config.tls_hostname, timeout=config.timeout.seconds, until=until,
+            config=config, context=self._context, protocol=self._protocol, options=options,
+            url_field=self._field, login_fields=fields, username=user or "default", password=password,
+            tls=await asyncio.to_thread(self._certificates) if self._uses_tls else None, until=until,
+            share=1.0 if isinstance(config, Redis) and not self._uses_tls else 0.5,
         )  # fmt: skip
+
+    def _certificates(self) -> ssl.SSLContext:
+        config, options = self._config, self._options
+        context = tls_context(
+            config.tls_ca, config.tls_cert, config.tls_key, authorities=options.get("ssl_ca_path")
+        )
+        demand = options.get("ssl_cert_reqs", "required")
+        is_named = options.get("ssl_check_hostname", "true").lower() == "true"
+        context.check_hostname = is_named and demand == "required"
+        context.verify_mode = ssl.VerifyMode[f"CERT_{demand.upper()}"]
+        return context
 
     async def _link(self, access: Access, address: Address, *, masters_only: bool = True) -> RedisLink:
         wires: list[Wire] = []
         try:
             for _ in range(1 if self._is_single else 2):
-                wire, hello = await access.open(address)
+                wire, is_master = await access.open(address)
                 wires.append(wire)
-                if hello.get(b"mode") == b"sentinel":
-                    raise ConfigError(f'{address} is a sentinel: use "@type": "RedisSentinel"')
-                if masters_only and hello.get(b"role") != b"master":
+                if masters_only and not is_master:
                     raise LinkError(
                         f"{address} is a read-only replica, and would publish to its own clients only: "
                         f"{self._field} must lead to the master"
@@ -121,6 +123,8 @@ class RedisBackend(_Backend[Redis]):
     """Backend for the variant `Redis`: the server of the URL."""
 
     Config: ClassVar[type[Redis]] = Redis
+    # For the variant `Default`, when the store is a live client.
+    configuration_of = staticmethod(configuration_of)
 
     def __init__(self, config: Redis, context: Context) -> None:
         super().__init__(config, context, "url", (config.url,), 6379)
@@ -221,12 +225,8 @@ class RedisSentinelBackend(_Backend[RedisSentinel]):
         failure: BusError | None = None
         for sentinel in _shuffled(self._addresses):
             try:
-                wire, hello = await access.open(sentinel)
+                wire, _ = await access.open(sentinel, is_sentinel=True)
                 try:
-                    if hello.get(b"mode") != b"sentinel":
-                        raise ConfigError(
-                            f'{sentinel} is no sentinel: name sentinels, or use "@type": "Redis"'
-                        )
                     found = await wire.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)
                 finally:
                     wire.abort()

@@ -50,6 +50,12 @@ def parse(uri: Uri, port: int) -> tuple[Address, dict[str, str]]:
     return Address(url.hostname or "", url.port or port), options
 
 
+def command(*words: bytes, more: int = 0) -> bytes:
+    """A command as the protocol writes it; or its beginning, when so many words more are to come."""
+    parts = b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+    return b"*%d\r\n%b" % (len(words) + more, parts)
+
+
 class Wire(asyncio.Protocol):
     """One connection: each reply goes to `take`, its end to `on_end`."""
 
@@ -70,13 +76,11 @@ class Wire(asyncio.Protocol):
 
     async def ask(self, *words: str) -> object:
         """The reply to one command; raises the server's error, or what ended the connection."""
-        import hiredis
-
         if self.error is not None:
             raise self.error
         future = asyncio.get_running_loop().create_future()
         self._asked.append(future)
-        self.write(hiredis.pack_command(cast("tuple[str]", words)))  # its stub knows one word
+        self.write(command(*(word.encode() for word in words)))
         reply = await future
         if isinstance(reply, Exception):
             raise explain(reply, self._access, self._address) from None
@@ -120,7 +124,7 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop."""
-        self.fail(exc or EOFError("the server closed the connection"))
+        self.fail(exc or EOFError())
 
     def _answer(self, reply: object) -> None:
         if not self._asked:

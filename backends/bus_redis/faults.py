@@ -29,9 +29,11 @@ def explain(error: Exception, access: Access, address: Address) -> BusError:
         return _of_server(str(error), access, address)
     if isinstance(error, ssl.SSLError):
         return _of_tls(error, access, address)
+    if isinstance(error, EOFError):
+        return LinkError(f"{address} closed the connection")
     number = error.errno if isinstance(error, OSError) else None
     if isinstance(error, TimeoutError) and number is None:
-        return LinkError(f"{address} does not answer in time (timeout)")
+        return LinkError(f"{address} does not answer in time (timeout, poolTimeoutCreate)")
     # asyncio words it differently; numbers below 0 are those of name resolution.
     reason = os.strerror(number) if number and number > 0 else getattr(error, "strerror", None) or str(error)
     return LinkError(f"{address}: {reason}. Is the server there, and {access.url_field} right?")
@@ -65,7 +67,7 @@ def _of_server(text: str, access: Access, address: Address) -> BusError:
     if code == "NOPERM":
         return AuthError(
             f"{said}. User {user!r} needs our channel and some commands: ACL SETUSER {user} "
-            f"&{access.channel} +@pubsub +ping +hello (in a cluster +cluster)"
+            f"&{access.context.channel} +@pubsub +ping (in a cluster +cluster)"
         )
     if code in ("WRONGPASS", "NOAUTH", "DENIED"):
         return AuthError(f"{said} ({access.login_fields})")

@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, cast
 
 from bus.errors import LinkError
+from bus_redis.connection import command
 
 if TYPE_CHECKING:
     from bus.backend import Context
@@ -21,12 +22,7 @@ if TYPE_CHECKING:
 LOOK = 1.0
 
 
-def words(count: int, *given: bytes) -> bytes:
-    """The beginning of a command of `count` words."""
-    return b"*%d\r\n" % count + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in given)
-
-
-PING = words(1, b"PING")
+PING = command(b"PING")
 
 
 class RedisLink:
@@ -44,8 +40,8 @@ class RedisLink:
         self._publishing = publishing
         self._ping_limit = config.pool_timeout_recycle and config.pool_timeout_recycle.seconds
         self._reply_limit = config.pool_timeout_wait and config.pool_timeout_wait.seconds
-        self._subscribe = words(2, shard + b"SUBSCRIBE", channel)
-        self._publish = words(3, shard + b"PUBLISH", channel)
+        self._subscribe = command(shard + b"SUBSCRIBE", channel)
+        self._publish = command(shard + b"PUBLISH", channel, more=1)
         self._message, self._subscribed = shard.lower() + b"message", shard.lower() + b"subscribe"
         self._now = loop.time
         self._error: Exception | None = None

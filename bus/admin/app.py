@@ -227,14 +227,19 @@ class _App:
 
 async def _body(http: Http) -> bytes:
     """The body, refused as soon as it is too long: what Content-Length says is no proof."""
+    from starlette.requests import ClientDisconnect
+
     found = bytearray()
     length = http.headers.get("content-length", "0")
     if length.isdecimal() and int(length[:20]) > MAX_SIZE_REQUEST:
         raise over_limit("maxSizeRequest", MAX_SIZE_REQUEST, " bytes in a request")
-    async for piece in http.stream():
-        found += piece
-        if len(found) > MAX_SIZE_REQUEST:
-            raise over_limit("maxSizeRequest", MAX_SIZE_REQUEST, " bytes in a request")
+    try:
+        async for piece in http.stream():
+            found += piece
+            if len(found) > MAX_SIZE_REQUEST:
+                raise over_limit("maxSizeRequest", MAX_SIZE_REQUEST, " bytes in a request")
+    except ClientDisconnect:
+        raise Refused(400, "about:blank", "the connection ended within the request") from None
     return bytes(found)
 
 

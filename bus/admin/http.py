@@ -25,6 +25,7 @@ MAX_HEADERS = 16_384
 WHOLE_REQUEST = 10.0
 IDLE = 30
 UNREAD = 30.0
+LINGER = 1.0
 HANDSHAKE = 10.0
 GRACE = 0.5
 
@@ -68,7 +69,7 @@ class HttpServer:
         self._server.close()
         state = self._state
         for connection in list(state.connections):
-            connection.shutdown()
+            connection.hang_up()
         with anyio.move_on_after(GRACE):
             while state.connections or state.tasks:  # noqa: ASYNC110  # uvicorn has no event for it
                 await asyncio.sleep(0.01)
@@ -85,6 +86,7 @@ class HttpServer:
 
 def _protocol(app: ASGIApp) -> tuple[Any, _State]:
     """(the protocol factory, what its connections share)."""
+    import h11
     from uvicorn import Config
     from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
     from uvicorn.server import ServerState
@@ -131,10 +133,16 @@ def _protocol(app: ASGIApp) -> tuple[Any, _State]:
                 self._cancel()
 
         def on_response_complete(self) -> None:
+            self._cancel()
+            answered = self.cycle
             super().on_response_complete()
-            # The answer came before the end of the request: the deadline for its rest stays.
-            if not self.cycle.more_body:
-                self._cancel()
+            if self.transport.is_closing() or not self.cycle.more_body:
+                return
+            if self.cycle is answered:
+                # Refused before it was whole: closed at once, the answer would be lost with the rest.
+                self._deadline = self.loop.call_later(LINGER, self.transport.close)
+            else:
+                self._expect()  # the next one, which had begun to come
 
         def pause_writing(self) -> None:
             super().pause_writing()
@@ -145,6 +153,24 @@ def _protocol(app: ASGIApp) -> tuple[Any, _State]:
             if self._unread is not None:
                 self._unread.cancel()
                 self._unread = None
+
+        def send_400_response(self, msg: str) -> None:
+            cycle = self._cycle()
+            if cycle is not None and not cycle.response_complete:
+                # In the middle of a request: what its application says now comes too late.
+                cycle.disconnected = True
+                cycle.message_event.set()
+            if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                super().send_400_response(msg)
+            else:
+                self.transport.close()
+
+        def hang_up(self) -> None:
+            """Take no further request; one that is not there yet does not come any more."""
+            self._cancel()
+            self.shutdown()
+            if not self._is_between() and self.cycle.more_body:
+                self.transport.abort()
 
         def _cycle(self) -> RequestResponseCycle | None:
             """The request that came last; uvicorn says nothing of None."""

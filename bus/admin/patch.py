@@ -22,7 +22,7 @@ from bus.admin.masks import given_again, host_fields, patchable, settle
 from bus.config import Coordinator, Duration, NoSecret, Problem, type_of
 from bus.config.check import Check, field_names, struct_type
 from bus.config.problem import problem
-from bus.config.redacted import Redacted
+from bus.config.redacted import Redacted, redact
 from bus.config.scalar import peel
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _plain(default: object) -> object:
 
 def _path(key: str) -> Path:
     if _BAD_TILDE.search(key):
-        raise invalid_patch(key[:80], "in a key a ~ must be ~0 or ~1")
+        raise invalid_patch(redact(key)[:80], "in a key a ~ must be ~0 or ~1")
     return tuple(token.replace("~1", "/").replace("~0", "~") for token in key.split("/"))
 
 
@@ -106,7 +106,7 @@ def _refuse_overlap(paths: Mapping[Path, object]) -> None:
 
 
 def _key(path: Path) -> str:
-    return "/".join(token.replace("~", "~0").replace("/", "~1") for token in path)[:80]
+    return redact("/".join(token.replace("~", "~0").replace("/", "~1") for token in path))[:80]
 
 
 def _variant(tag: object, stored: Coordinator, variants: Sequence[type[Coordinator]]) -> type[Coordinator]:

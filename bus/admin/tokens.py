@@ -13,6 +13,7 @@ import json
 import logging
 import re
 import secrets
+import threading
 import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -68,6 +69,7 @@ class Tokens:
         self._tokens: dict[str, Token] = {}
         self._admin: Token | None = None
         self._stamp: object = None
+        self._lock = threading.Lock()
 
     def open(self) -> None:
         """Read the files; make a token for the administrator when there is none at all.
@@ -92,15 +94,17 @@ class Tokens:
 
     def refresh(self) -> None:
         """Read again what has changed; keeps what it has when that cannot be read. Blocks."""
-        stamp = self._stamps()
-        if stamp == self._stamp:
-            return
-        self._stamp = stamp
-        try:
-            self.load()
-            self._admin = _from_file(self._given) if self._given is not None else None
-        except ConfigError as error:
-            log.error("the tokens are those from before: %s", error)
+        # Two threads may be asked at once, and both answer only when it is done.
+        with self._lock:
+            stamp = self._stamps()
+            if stamp == self._stamp:
+                return
+            self._stamp = stamp
+            try:
+                self.load()
+                self._admin = _from_file(self._given) if self._given is not None else None
+            except ConfigError as error:
+                log.error("the tokens are those from before: %s", error)
 
     def authenticate(self, text: str) -> Token | None:
         """The token of this text, unless it is unknown, revoked or expired."""
@@ -222,7 +226,7 @@ def _as_toml(token: Token) -> str:
     lines = [
         "[[token]]",
         f"id = {json.dumps(token.id)}",
-        f"name = {json.dumps(token.name)}",
+        f"name = {json.dumps(token.name, ensure_ascii=False)}",
         f"hash = {json.dumps(token.digest)}",
         f"permissions = {permissions}",
         f"created = {token.created.isoformat()}",

@@ -146,7 +146,10 @@ class RedisCluster(Coordinator, frozen=True, kw_only=True):
         RetryWait, Meta(description="Shortest pause between two nodes that are tried, up to 1024 ms.")
     ] = None
     max_retries: (
-        Annotated[int, Meta(ge=1, le=1024, description="Nodes that one connect tries; null: as many as it knows.")]
+        Annotated[
+            int,
+            Meta(ge=1, le=1024, description="Nodes that one connect tries; null: one more than it knows."),
+        ]
         | None
     ) = None
     read_from_replicas: Annotated[

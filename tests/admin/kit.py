@@ -102,7 +102,7 @@ class Client:
     token: str | None = TOKEN
     ca: Path | None = None
     # Everything that was ever received, for those who look for secrets.
-    received: list[bytes] = field(default_factory=list)
+    received: list[bytes] = field(default_factory=list[bytes])
 
     def context(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.ca))
@@ -181,9 +181,12 @@ class Client:
 
     async def post(self, body: object, using: list[str] | None = None) -> Reply:
         """A request to /api: bytes as they are, a list as method calls, anything else as JSON."""
+        if isinstance(body, bytes):
+            return await self.ask("POST", "/api", body)
         if isinstance(body, list):
-            body = {"using": using if using is not None else EVERY, "methodCalls": body}
-        return await self.ask("POST", "/api", body if isinstance(body, bytes) else json.dumps(body).encode())
+            calls = cast("list[object]", body)
+            body = {"using": using if using is not None else EVERY, "methodCalls": calls}
+        return await self.ask("POST", "/api", json.dumps(body).encode())
 
     async def calls(self, *calls: list[Any], using: list[str] | None = None) -> list[list[Any]]:
         """The method responses."""

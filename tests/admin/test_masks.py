@@ -282,7 +282,7 @@ async def test_line_33_the_state_directory_has_a_place_for_secrets(tmp_path: Pat
 
 
 async def test_line_33_what_the_operator_configured_stays_but_not_for_another_host(tmp_path: Path) -> None:
-    """A file that only the node's own configuration may name must not be sent to a host of the client's choice."""
+    """A file that only the node's own configuration may name is not sent to a host of the client's choice."""
     stored = Nats(auth_secret=File("/opt/secret"))
     async with world(tmp_path, node=FakeNode(stored)) as here:
         assert "updated" in await here.client.update({"pingInterval": 1})

@@ -197,7 +197,10 @@ async def test_line_12_an_error_is_no_result(client: Client) -> None:
 
 
 async def test_line_12_a_later_call_is_no_earlier_one(client: Client) -> None:
-    calls = [f"{OBJECT}/get", {"#ids": reference("/list/*/id")}, "c0"], [f"{OBJECT}/get", {}, "c1"]
+    calls: list[Any] = [
+        [f"{OBJECT}/get", {"#ids": reference("/list/*/id")}, "c0"],
+        [f"{OBJECT}/get", {}, "c1"],
+    ]
     assert (await client.calls(*calls))[0][1]["type"] == "invalidResultReference"
 
 
@@ -212,14 +215,15 @@ async def test_line_12_what_is_referenced_is_checked_like_anything_else(client: 
 
 
 async def test_line_12_arrays_of_arrays_become_one(client: Client) -> None:
-    source = {"a": [{"b": [1, [2]]}, {"b": []}, {"b": [3]}], "c~/d": {"*": "star"}}
-    for path, wanted in [
+    source: dict[str, Any] = {"a": [{"b": [1, [2]]}, {"b": []}, {"b": [3]}], "c~/d": {"*": "star"}}
+    cases: list[tuple[str, Any]] = [
         ("/a/*/b", [1, [2], 3]),
         ("/a/*/b/*", [1, 2, 3]),
         ("/a/0/b/1", [2]),
         ("/c~0~1d/*", "star"),
         ("", source),
-    ]:
+    ]
+    for path, wanted in cases:
         responses = await client.calls(
             ["Core/echo", source, "c1"], ["Core/echo", {"#x": reference(path, name="Core/echo")}, "c2"]
         )

@@ -324,15 +324,21 @@ async def test_line_29_the_names_are_those_of_existing_clients(nats: World) -> N
     ("stored", "patch", "code"),
     [
         (RedisCluster(), {"minRetryWait": 9, "maxRetryWait": 3}, "conflict"),
-        (Nats(), {"authSecret": {"@type": "Value", "secret": "a"}, "credentials": {"@type": "Text", "secret": "b"}},
-         "conflict"),
+        (
+            Nats(),
+            {
+                "authSecret": {"@type": "Value", "secret": "a"},
+                "credentials": {"@type": "Text", "secret": "b"},
+            },
+            "conflict",
+        ),
         (Nats(), {"tlsCa": "/x"}, "conflict"),
         (Redis(), {"url": "http://h"}, "format"),
         (Redis(), {"url": "h:6379"}, "format"),
         (Zenoh(config="{}"), {"config": "mode: 1"}, "format"),
         (Kafka(brokers=("h:1",), group_id="g"), {"saslMechanism": "PLAIN"}, "conflict"),
     ],
-)  # fmt: skip
+)
 def test_line_30_rules_between_fields(stored: Coordinator, patch: dict[str, Any], code: str) -> None:
     assert code in {one["code"] for one in wrong(stored, patch)["validationErrors"]}
 

@@ -70,7 +70,14 @@ async def test_line_01_json_may_have_parameters(client: Client, kind: str) -> No
 
 
 async def test_line_01_what_is_i_json_comes_back_as_it_was(client: Client) -> None:
-    value = {"n": -1.5e-300, "i": 2**53, "big": 10**40, "s": "\U0001f600\u0000", "d": {"": [[[]]]}, "t": True}
+    value: dict[str, Any] = {
+        "n": -1.5e-300,
+        "i": 2**53,
+        "big": 10**40,
+        "s": "\U0001f600\u0000",
+        "d": {"": [[[]]]},
+        "t": True,
+    }
     assert await client.call("Core/echo", value) == value
 
 

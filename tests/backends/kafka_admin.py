@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ Operation = Literal["Read", "Write", "Create", "Describe"]
 
 
 class Admin:
-    """Asks one broker, on a new connection for each call. Raises AssertionError when it refuses."""
+    """A new connection for each call, to who leads where that matters. Raises AssertionError if refused."""
 
     def __init__(self, port: int) -> None:
         self._address = Address("127.0.0.1", port)
@@ -24,9 +25,11 @@ class Admin:
     async def create(self, topic: str, partitions: int = 1, **settings: str) -> None:
         """A topic; `max_message_bytes="1000"` is its setting max.message.bytes."""
         named = [(name.replace("_", "."), value) for name, value in settings.items()]
-        wanted = (topic, partitions, -1, [], named)
+        wanted: tuple[object, ...] = (topic, partitions, -1, [], named)
         reply = await self._ask(self._requests.CreateTopicsRequest([wanted], MILLISECONDS, False))
         _check(reply.topic_errors)
+        for partition in range(partitions):
+            await self.end(topic, partition)
 
     async def delete(self, topic: str) -> None:
         """Away with it."""
@@ -37,6 +40,7 @@ class Admin:
         """Give it more partitions."""
         request = self._requests.CreatePartitionsRequest([(topic, (count, None))], MILLISECONDS, False)
         _check((await self._ask(request)).topic_errors)
+        await self.end(topic, count - 1)
 
     async def allow(self, user: str, topic: str, *operations: Operation) -> None:
         """Let a user do something with a topic."""
@@ -51,14 +55,15 @@ class Admin:
         for number, value in enumerate(values):
             batch.append(number, int(time.time() * 1000), None, value, [])
         topics = [(topic, [(partition, bytes(batch.build()))])]
-        reply = await self._ask(codecs().protocol.produce.ProduceRequest(None, 1, MILLISECONDS, topics))
+        request = codecs().protocol.produce.ProduceRequest(None, 1, MILLISECONDS, topics)
+        reply = await self._ask(request, await self._leader(topic, partition))
         _, code, offset, *_ = reply.topics[0][1][0]
         assert code == 0, reply
         return int(offset)
 
     async def end(self, topic: str, partition: int = 0) -> int:
-        """Where the log ends."""
-        wire = await self._open()
+        """Where the log ends, as soon as it has a leader."""
+        wire = await self._open(await self._leader(topic, partition))
         try:
             return (await ends(wire, topic, [partition], None))[partition]
         finally:
@@ -73,13 +78,18 @@ class Admin:
         reply = await self._ask(self._requests.DescribeConfigsRequest([(_TOPIC, topic, None)]))
         return {setting[0]: setting[1] for setting in reply.resources[0][4]}
 
-    async def _open(self) -> Wire:
-        wire = Wire(self._address, "admin")
+    async def _leader(self, topic: str, partition: int) -> Address:
+        while partition not in (layout := await self.layout(topic)).leaders:
+            await asyncio.sleep(0.02)
+        return layout.brokers[layout.leaders[partition]]
+
+    async def _open(self, address: Address) -> Wire:
+        wire = Wire(address, "admin")
         await wire.open(None)
         return wire
 
-    async def _ask(self, request: Any) -> Any:
-        wire = await self._open()
+    async def _ask(self, request: Any, address: Address | None = None) -> Any:
+        wire = await self._open(address or self._address)
         try:
             return await wire.ask(request)
         finally:

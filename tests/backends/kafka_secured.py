@@ -13,14 +13,17 @@ import pytest
 
 from bus.testing.brokers import Certificates, Unavailable, free_port
 from bus.testing.brokers.kafka import KafkaServer, Listener
+from bus.testing.proxy import Proxy
 
 
 class Secured:
     """The server, and the certificates of everybody."""
 
-    def __init__(self, server: KafkaServer, certificates: Certificates) -> None:
+    def __init__(self, server: KafkaServer, certificates: Certificates, proxy: Proxy) -> None:
         self.server = server
         self.certificates = certificates
+        # In front of the listener PROXIED, which tells its clients to come this way.
+        self.proxy = proxy
 
     def fields(self, listener: str, mechanism: str | None = None, **changes: object) -> dict[str, object]:
         """The Coordinator object for a listener; SSL by the name of the listener."""
@@ -34,22 +37,28 @@ def secured_of(factory: pytest.TempPathFactory) -> Iterator[Secured]:
         secured = _start(factory.mktemp("kafka"))
     except Unavailable as error:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
-    yield secured
+    with secured.proxy:
+        yield secured
     secured.server.stop()
 
 
 def _start(folder: Path) -> Secured:
     certificates = Certificates(folder / "certificates")
+    port = free_port()
+    proxy = Proxy(("127.0.0.1", port))
     listeners = {
         "SSL_EXPIRED": Listener("SSL", tls=certificates.expired),
         "SSL_OTHER": Listener("SSL", tls=certificates.wrong_host),
         "SSL_DEMANDS": Listener("SSL", demands=True),
+        "SASL_PLAIN_ONLY": Listener("SASL_PLAINTEXT"),
         "LOST": Listener("PLAINTEXT", advertised=f"127.0.0.1:{free_port()}"),
         "NAMELESS": Listener("PLAINTEXT", advertised="no-such-broker.invalid:9092"),
+        "PROXIED": Listener("PLAINTEXT", advertised=proxy.address, port=port),
     }
-    server = KafkaServer(folder, tls=certificates.server, listeners=listeners)
+    options = {"listener.name.sasl_plain_only.sasl.enabled.mechanisms": "PLAIN"}
+    server = KafkaServer(folder, tls=certificates.server, listeners=listeners, options=options)
     server.keep()
-    return Secured(server, certificates)
+    return Secured(server, certificates, proxy)
 
 
 def token(seconds: float = 3600.0) -> str:

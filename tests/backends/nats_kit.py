@@ -116,12 +116,13 @@ class Script:
 
     def __init__(self, info: dict[str, object] | None) -> None:
         self.greeting = None if info is None else b"INFO %b\r\n" % json.dumps(info).encode()
-        # Sent in one piece with the first PONG.
-        self.with_first_pong = b""
+        # Sent in one piece with the first PONG; None: it says nothing more and hangs up.
+        self.with_first_pong: bytes | None = b""
         self.answers = True
+        self.answers_once = False
         # It hangs up on whoever comes.
         self.refuses = False
-        self.connections = 0
+        self.connections = self.open = 0
         self.received = bytearray()
         self.port = 0
         self._writers: list[asyncio.StreamWriter] = []
@@ -144,17 +145,22 @@ class Script:
             writer.transport.abort()
             return
         self._writers.append(writer)
+        self.open += 1
         if self.greeting is not None:
             writer.write(self.greeting)
         try:
             while line := await reader.readline():
                 self.received += line
                 if line == b"PING\r\n" and self.answers:
-                    writer.write(b"PONG\r\n" + self.with_first_pong)
+                    writer.write(b"PONG\r\n" + (self.with_first_pong or b""))
+                    if self.with_first_pong is None:
+                        writer.write_eof()
                     self.with_first_pong = b""
+                    self.answers = self.answers and not self.answers_once
         except OSError:
             pass
         finally:
+            self.open -= 1
             writer.transport.abort()
 
 

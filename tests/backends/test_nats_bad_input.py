@@ -237,6 +237,13 @@ async def test_a_server_that_wants_our_certificate_says_so(
     assert "tlsCert" in str(error)
 
 
+async def test_without_a_certificate_nothing_is_sent_to_a_server_that_wants_one() -> None:
+    """It closes the connection, now and then before it says why."""
+    async with script({"tls_required": True, "tls_verify": True}) as server:
+        await failure(nats(addresses=[server.url], useTls=True), Fault.TLS, "tlsCert and tlsKey")
+        assert server.received == b""
+
+
 @pytest.mark.parametrize("scheme", ["nats", "tls"])
 async def test_no_byte_goes_to_a_server_that_offers_no_tls(scheme: str) -> None:
     """T9: nats-py would send the password in clear text."""

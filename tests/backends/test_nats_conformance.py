@@ -1,14 +1,18 @@
-"""The NATS backend passes the conformance suite on a real server with a password."""
+"""The NATS backend passes the conformance suite on a real server: with a password, and by TLS with a JWT."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from bus.testing.brokers.certificates import Certificates
 from bus.testing.brokers.nats import NatsServer
 from bus.testing.conformance import Conformance, Harness
+from bus.testing.conformance.closing import Closing
+from bus.testing.conformance.frames import Frames
 
 
 @pytest.fixture
@@ -40,3 +44,20 @@ class TestNats(Conformance):
             pause=step(server.pause),
             resume=step(server.resume),
         )
+
+
+class TestNatsSecured(Frames, Closing):
+    @pytest.fixture
+    def harness(self, tmp_path: Path) -> Iterator[Harness]:
+        certificates = Certificates(tmp_path)
+        with NatsServer(auth="jwt", tls=certificates.server, verify=True) as server:
+            client = certificates.client
+            source = {
+                "@type": "Nats",
+                "addresses": [server.address],
+                "credentials": {"@type": "Text", "secret": server.credentials},
+                "tlsCa": str(certificates.ca),
+                "tlsCert": str(client.certificate),
+                "tlsKey": str(client.key),
+            }
+            yield Harness(coordinator=lambda: source)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+from pathlib import Path
 
 import pytest
 
 from bus.errors import AuthError, LinkError
 from bus.testing.brokers.broker import Broker
+from bus.testing.brokers.certificates import Certificates
 from bus.testing.brokers.fixtures import BrokerFactory
 from bus.testing.brokers.nats import NatsServer
 from bus.testing.conformance.station import channel
@@ -45,6 +47,22 @@ async def test_frames_arrive_whole_however_the_network_cuts_them(nats_server: Br
             proxy.down = Toxics()
 
 
+@pytest.mark.loops
+async def test_frames_arrive_through_tls(broker_of: BrokerFactory, tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    server = broker_of(NatsServer, tls=certificates.server)
+    url = f"{server.url}?tlsCa={certificates.ca}"
+    async with ends(url, url) as (sender, receiver):
+        frames = [b"%d" % size + bytes(size) for size in (0, 100, 65_535, 1 << 18, 983_040, 7)]
+        for frame in frames:
+            await sender.link.send(frame)
+        await eventually(lambda: len(receiver.heard) == len(frames))
+        assert receiver.heard == frames
+        await sender.link.close()
+        server.kill()
+        assert isinstance(await receiver.ended(), LinkError)
+
+
 @pytest.mark.parametrize("capacity", [1, 100, 65_535, 2**53 - 1])
 async def test_no_size_of_the_read_buffer_changes_what_arrives(nats_server: Broker, capacity: int) -> None:
     source = f"{nats_server.url}?capacityReadBuffer={capacity}"
@@ -67,18 +85,34 @@ async def test_what_comes_in_one_piece_with_the_login_is_not_missed() -> None:
         await end.drop()
 
 
-async def test_a_server_that_hangs_up_behind_its_last_word_is_noticed() -> None:
+async def test_what_the_server_says_or_does_behind_the_login_is_noticed() -> None:
     async with script({}) as server:
         end = End(server.url)
         server.with_first_pong = b"-ERR 'Authorization Violation'\r\n"
         assert isinstance(await end.fails(), AuthError)
+        server.with_first_pong = None
+        error = await end.fails()
+        assert isinstance(error, LinkError)
+        assert "closed the connection" in str(error)
+
+
+async def test_the_beginning_of_a_line_waits_for_its_end() -> None:
+    async with script({}) as server:
+        end = await End(server.url).connect()
+        server.say(b"+OK\r\n" + message(end, b"one") + b"MS")
+        await eventually(lambda: end.heard == [b"one"])
+        server.say(message(end, b"two")[2:])
+        await eventually(lambda: end.heard == [b"one", b"two"])
+        await end.drop()
 
 
 async def test_empty_messages_are_dropped_and_headers_and_replies_do_no_harm() -> None:
     async with script({}) as server:
         end = await End(server.url).connect()
         server.say(message(end, b""))
-        server.say(message(end, b"one", b"MSG %b 1 reply.to %d\r\n"))
+        server.say(message(end, b"")[:-2])
+        await asyncio.sleep(0.05)  # its end comes alone
+        server.say(b"\r\n" + message(end, b"one", b"MSG %b 1 reply.to %d\r\n"))
         server.say(message(end, b"NATS/1.0\r\n\r\ntwo", b"HMSG %b 1 12 %d\r\n"))
         await eventually(lambda: len(end.heard) == 2)
         assert end.heard == [b"one", b"NATS/1.0\r\n\r\ntwo"]
@@ -103,6 +137,7 @@ async def test_empty_messages_are_dropped_and_headers_and_replies_do_no_harm() -
 async def test_what_is_not_the_protocol_ends_the_link(text: bytes) -> None:
     async with script({}) as server:
         end = await End(server.url).connect()
+        server.answers = False
         server.say(text)
         error = await end.ended()
         assert isinstance(error, LinkError)
@@ -203,6 +238,15 @@ async def test_a_reader_that_the_server_gives_up_as_too_slow_learns_it(broker_of
             proxy.down = Toxics()
             assert isinstance(await slow.ended(), LinkError)
             assert not sender.is_over
+
+
+async def test_an_attempt_that_is_given_up_late_leaves_no_connection() -> None:
+    async with script({}) as server:
+        server.answers_once = True
+        error = await End(f"{server.url}?timeoutConnection=200").fails()
+        assert isinstance(error, TimeoutError)
+        assert b"SUB" in server.received
+        await eventually(lambda: server.open == 0)
 
 
 # -- the end ---------------------------------------------------------------------------------------

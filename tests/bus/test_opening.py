@@ -13,7 +13,7 @@ import pytest
 
 from bus import Bus, ConfigError, Event, Limits, UnknownEventType, config, opening
 from bus.backend import Features
-from bus.config import Default, Disabled, Memory
+from bus.config import Default, Disabled, Memory, Redis
 from bus.testing.fake import FakeSystem
 from tests.bus.cluster import PATIENCE, Note, Word, buses, cluster_name, rest, take, until
 
@@ -164,10 +164,37 @@ def test_default_needs_a_store() -> None:
         Bus.open({"@type": "Default"}, store="memory://")
 
 
-def test_default_becomes_the_store() -> None:
-    store = opening.coordinator_of("redis://127.0.0.1:6379", None)
-    assert opening.coordinator_of(Default(), "redis://127.0.0.1:6379") == store
-    assert opening.coordinator_of({"@type": "Default"}, store) == store
+@pytest.mark.parametrize("store", [7, object(), socket.socket], ids=["number", "object", "class"])
+def test_a_store_that_is_neither_configuration_nor_client_is_refused(store: object) -> None:
+    with pytest.raises(ConfigError, match="the store is a builtins") as caught:
+        Bus.open(Default(), store=store)
+    for allowed in ("Redis", "RedisCluster", "RedisSentinel", "redis.Redis", "redis.asyncio"):
+        assert allowed in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        "redis+cluster://h:7000",
+        {"@type": "RedisSentinel"},
+        Redis(url="unix:///run/redis.sock"),
+        '{"@type":"Redis"}',
+    ],
+    ids=["url", "dict", "variant", "json"],
+)
+def test_default_becomes_the_configuration_of_the_store(store: object) -> None:
+    found = opening.coordinator_of(store, None)
+    assert opening.coordinator_of(Default(), store) == found
+    assert opening.coordinator_of({"@type": "Default"}, found) == found
+
+
+def test_a_store_that_is_wrong_by_itself_is_told_so() -> None:
+    with pytest.raises(ConfigError, match="poolMaxConnections"):
+        Bus.open(Default(), store={"@type": "Redis", "poolMaxConnections": 0})
+
+
+def test_a_store_counts_for_default_only() -> None:
+    assert opening.coordinator_of("memory://", "redis://127.0.0.1") == Memory()
 
 
 # -- the event loop --------------------------------------------------------------------------------

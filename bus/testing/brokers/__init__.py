@@ -25,6 +25,7 @@ from bus.testing.brokers.broker import (
     variable,
 )
 from bus.testing.brokers.certificates import Certificates, Identity
+from bus.testing.brokers.containers import ContainerBroker, start_container
 from bus.testing.brokers.local import LocalBroker
 from bus.testing.brokers.nats import NatsServer
 from bus.testing.brokers.process import Process, StartError, free_port
@@ -40,6 +41,7 @@ __all__ = [
     "KINDS",
     "Broker",
     "Certificates",
+    "ContainerBroker",
     "GivenBroker",
     "Identity",
     "LocalBroker",
@@ -96,8 +98,6 @@ def start_own(kind: str, folder: Path | None = None) -> Broker:
         return _LOCAL[_known(kind)](folder)
     except Unavailable as error:
         missing = error
-    from bus.testing.brokers.containers import start_container
-
     try:
         return start_container(kind)
     except Unavailable as error:

@@ -22,6 +22,7 @@ import pytest
 
 from bus.testing.brokers import start, start_own
 from bus.testing.brokers.broker import Broker, Unavailable
+from bus.testing.brokers.containers import ContainerBroker
 from bus.testing.brokers.local import LocalBroker
 
 P = ParamSpec("P")
@@ -34,7 +35,7 @@ _of_session: dict[str, Broker] = {}
 def _session(kind: str, fixture: str) -> Iterator[Broker]:
     with _to_be_had():
         broker = start(kind)
-    if isinstance(broker, LocalBroker):
+    if isinstance(broker, LocalBroker | ContainerBroker):
         broker.keep()
     _of_session[fixture] = broker
     yield broker

@@ -13,13 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from bus.testing.brokers.certificates import Identity
 from bus.testing.brokers.kafka_home import kafka_home, new_id
 from bus.testing.brokers.local import LocalBroker
 from bus.testing.brokers.process import StartError, accepts, free_port, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bus.testing.brokers.certificates import Identity
 
 Security = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 USERS = {"bus": "bus-secret", "guest": "guest-secret"}
@@ -91,8 +94,9 @@ class KafkaServer(LocalBroker):
     ) -> None:
         home = kafka_home()
         super().__init__("kafka", folder)
-        kinds: list[Security] = ["PLAINTEXT", "SASL_PLAINTEXT"]
-        kinds += ["SSL", "SASL_SSL"] if tls else []
+        kinds: tuple[Security, ...] = ("PLAINTEXT", "SASL_PLAINTEXT")
+        if tls:
+            kinds += ("SSL", "SASL_SSL")
         node = _Node(1, {**{kind: Listener(kind, tls=tls) for kind in kinds}, **(listeners or {})}, tls)
         self.ports = node.ports
         self.data = node.set_up(self, new_id(), [node], options or {})
@@ -110,6 +114,11 @@ class KafkaServer(LocalBroker):
     def url(self) -> str:
         """Of the listener without TLS and login."""
         return f"kafka://127.0.0.1:{self.port}"
+
+    def stop(self) -> None:
+        """End it, not politely: its data goes with it, and a goodbye takes seconds; idempotent."""
+        self.kill()
+        super().stop()
 
     def address(self, listener: str) -> str:
         """host:port of one listener, by its name."""
@@ -167,6 +176,11 @@ class KafkaCluster(LocalBroker):
     def url(self) -> str:
         """With all brokers."""
         return "kafka://" + ",".join(f"127.0.0.1:{port}" for port in self.ports)
+
+    def stop(self) -> None:
+        """End it, not politely: its data goes with it, and a goodbye takes seconds; idempotent."""
+        self.kill()
+        super().stop()
 
     def settle(self) -> None:
         """Wait until every running broker serves."""

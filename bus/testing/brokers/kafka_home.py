@@ -15,8 +15,8 @@ import signal
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -71,7 +71,7 @@ class KafkaHome:
             for user, password in users.items()
             for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
         ]
-        words = ("format", "--cluster-id", cluster, "--config", config, *scram)
+        words: list[str | Path] = ["format", "--cluster-id", cluster, "--config", config, *scram]
         done = subprocess.run(
             self.command("kafka.tools.StorageTool", *words),
             capture_output=True,
@@ -115,7 +115,7 @@ def _has_jars(folder: Path) -> bool:
 
 
 @contextmanager
-def _lock(folder: Path) -> Iterator[None]:
+def _lock(folder: Path) -> Generator[None]:
     """One process at a time fetches: Maven's own cache bears no more, and once is enough."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("w") as file:
@@ -130,7 +130,7 @@ def _fetch(folder: Path) -> None:
     # Under its own name only when complete: whoever is killed half-way leaves nothing that looks whole.
     new = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
-        words = ["-q", "-B", "-f", _HERE / "kafka_pom.xml", _COPY]
+        words = ["-q", "-B", "-f", str(_HERE / "kafka_pom.xml"), _COPY]
         done = subprocess.run(
             [maven, *words, "-DincludeScope=runtime", f"-DoutputDirectory={new / 'libs'}"],
             capture_output=True, text=True, timeout=_FETCH_TIMEOUT, check=False, cwd=new,
@@ -149,27 +149,24 @@ def _fetch(folder: Path) -> None:
 
 
 def _learn(home: KafkaHome) -> None:
-    """Run one broker and let its JVM write down at its end which classes it loaded."""
+    """Run one broker and let its JVM write down at its end which classes it loaded; it only saves time."""
     with tempfile.TemporaryDirectory(prefix="bus-kafka-") as name:
         scratch = Path(name)
         port, control = free_port(), free_port()
-        config = scratch / "server.properties"
+        config, archive = scratch / "server.properties", scratch / _ARCHIVE
         config.write_text(
             f"process.roles=broker,controller\nnode.id=1\nlog.dirs={scratch / 'data'}\n"
             f"listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{control}\n"
             f"controller.listener.names=CONTROLLER\ncontroller.quorum.voters=1@127.0.0.1:{control}\n"
         )
-        home.format(config, new_id(), {})
-        archive = scratch / _ARCHIVE
-        flags = [f"-XX:ArchiveClassesAtExit={archive}"]
-        broker = Process("learn", home.command("kafka.Kafka", config, flags=flags), scratch)
-        try:
+        command = home.command("kafka.Kafka", config, flags=[f"-XX:ArchiveClassesAtExit={archive}"])
+        broker = Process("learn", command, scratch)
+        with suppress(StartError, OSError, subprocess.TimeoutExpired):
+            home.format(config, new_id(), {})
             broker.start(lambda: accepts("127.0.0.1", port), 60.0)
             broker.signal(signal.SIGTERM)
             until(lambda: not broker.is_running, 60.0, broker.logs)
+            # The name last: others may be looking.
             shutil.copy(archive, home.folder / f"{_ARCHIVE}.new")
-        except (StartError, OSError):
-            return  # it only saves time
-        finally:
-            broker.kill()
-        (home.folder / f"{_ARCHIVE}.new").replace(home.folder / _ARCHIVE)
+            (home.folder / f"{_ARCHIVE}.new").replace(home.folder / _ARCHIVE)
+        broker.kill()

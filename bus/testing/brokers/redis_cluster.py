@@ -19,7 +19,7 @@ from urllib.parse import quote
 from bus.testing.brokers.local import LocalBroker
 from bus.testing.brokers.process import StartError, free_port, until
 from bus.testing.brokers.redis import Flavour, RedisServer
-from bus.testing.brokers.resp import Reply, ReplyError, slot_of
+from bus.testing.brokers.resp import Address, Reply, ReplyError, ask, slot_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,9 +56,9 @@ class RedisCluster(LocalBroker):
         self._password = password
         self._scheme = "redis+cluster" if tls is None else "rediss+cluster"
         # The usual ones are 10,000 higher: among the ports that the kernel gives to clients.
-        self._buses = [free_port() for _ in range(2 * MASTERS)]
+        buses = [free_port() for _ in range(2 * MASTERS)]
         try:
-            for bus in self._buses:
+            for bus in buses:
                 words = [
                     *("--cluster-enabled", "yes", "--cluster-node-timeout", str(node_timeout)),
                     *("--cluster-port", str(bus), "--cluster-announce-ip", "127.0.0.1"),
@@ -74,7 +74,10 @@ class RedisCluster(LocalBroker):
                 )
                 self.nodes.append(node)
                 self.adopt(node)
-            self._introduce()
+            for node, known in zip(
+                self.nodes, topology([one.port for one in self.nodes], buses), strict=True
+            ):
+                (node.folder / "nodes.conf").write_text(known)
             self.start()
         except BaseException:
             self.stop()
@@ -130,19 +133,9 @@ class RedisCluster(LocalBroker):
         running = self._running()
         alive = {node.port for node in running}
         try:
-            return all(self._sees_all_served(node, alive) for node in running)
+            return all(sees_all_served(node.address, alive) for node in running)
         except (OSError, ReplyError):
             return False
-
-    def _sees_all_served(self, node: RedisServer, alive: set[int]) -> bool:
-        info = str(node.ask("CLUSTER", "INFO"))
-        shares = cast("list[list[Reply]]", node.ask("CLUSTER", "SLOTS"))
-        masters = {cast("list[int]", share[2])[1] for share in shares}
-        # A master whose death nobody has noticed yet still serves, by the word of the others.
-        is_whole = "cluster_state:ok" in info and f"cluster_slots_ok:{SLOTS}" in info and masters <= alive
-        return is_whole and (
-            node.role == "master" or "master_link_status:up" in str(node.ask("INFO", "replication"))
-        )
 
     def _states(self) -> str:
         """What each running node says about the cluster; its error when it does not."""
@@ -154,23 +147,36 @@ class RedisCluster(LocalBroker):
                 states.append(repr(error))
         return "\n".join(states)
 
-    def _introduce(self) -> None:
-        """Write what each node knows of all when it starts: who they are, and who serves which slots."""
-        ids = [secrets.token_hex(20) for _ in self.nodes]
-        share = SLOTS // MASTERS + 1
-        lines: list[tuple[str, str, str]] = []
-        for number, (node, bus) in enumerate(zip(self.nodes, self._buses, strict=True)):
-            first, last = number * share, min((number + 1) * share, SLOTS) - 1
-            of = number - MASTERS
-            role, rest = ("master -", f" {first}-{last}") if of < 0 else (f"slave {ids[of]}", "")
-            # Different epochs: masters of the same one would first have to settle on others.
-            epoch = number % MASTERS + 1
-            where = f"{ids[number]} 127.0.0.1:{node.port}@{bus}"
-            lines.append((where, role, f"0 0 {epoch} connected{rest}"))
-        for node, own in zip(self.nodes, lines, strict=True):
-            known = "".join(
-                f"{where} {'myself,' if line is own else ''}{role} {state}\n"
-                for line in lines
-                for where, role, state in [line]
-            )
-            (node.folder / "nodes.conf").write_text(f"{known}vars currentEpoch {MASTERS} lastVoteEpoch 0\n")
+
+def topology(ports: Sequence[int], buses: Sequence[int]) -> list[str]:
+    """For each node its nodes.conf: who all are, and who serves which slots. The masters come first."""
+    ids = [secrets.token_hex(20) for _ in ports]
+    share = SLOTS // MASTERS + 1
+    lines: list[tuple[str, str]] = []
+    for number, (name, port, bus) in enumerate(zip(ids, ports, buses, strict=True)):
+        first, last = number * share, min((number + 1) * share, SLOTS) - 1
+        # Different epochs: masters of the same one would first have to settle on others.
+        state = f"0 0 {number % MASTERS + 1} connected"
+        rest = f"slave {ids[number - MASTERS]} {state}"
+        if number < MASTERS:
+            rest = f"master - {state} {first}-{last}"
+        lines.append((f"{name} 127.0.0.1:{port}@{bus}", rest))
+    return [
+        "".join(f"{where} {'myself,' if where.startswith(own) else ''}{rest}\n" for where, rest in lines)
+        + f"vars currentEpoch {MASTERS} lastVoteEpoch 0\n"
+        for own in ids
+    ]
+
+
+def sees_all_served(node: Address, alive: set[int]) -> bool:
+    """Whether a node holds all slots for served, by masters at these ports; and, a replica, has its data.
+
+    Raises OSError, ReplyError.
+    """
+    info = str(ask(node, "CLUSTER", "INFO"))
+    shares = cast("list[list[Reply]]", ask(node, "CLUSTER", "SLOTS"))
+    masters = {cast("list[int]", share[2])[1] for share in shares}
+    replication = str(ask(node, "INFO", "replication"))
+    # A master whose death nobody has noticed yet still serves, by the word of the others.
+    is_served = "cluster_state:ok" in info and f"cluster_slots_ok:{SLOTS}" in info and masters <= alive
+    return is_served and ("role:master" in replication or "master_link_status:up" in replication)

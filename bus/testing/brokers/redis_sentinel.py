@@ -173,13 +173,20 @@ class RedisSentinel(LocalBroker):
             master = self.master
             if master.role != "master":
                 return False
-            for sentinel in self.sentinels:
-                # The flags say what it thinks now: "master", or "master,s_down".
-                fields = cast("list[str]", ask(sentinel, "SENTINEL", "MASTER", self.name))
-                seen = dict(zip(fields[::2], fields[1::2], strict=True))
-                others = int(seen["num-other-sentinels"])
-                if seen["flags"] != "master" or others < SENTINELS - 1 or not int(seen["num-slaves"]):
-                    return False
+            if not all(agrees(sentinel, self.name) for sentinel in self.sentinels):
+                return False
             return "state=online" in str(master.ask("INFO", "replication"))
         except (OSError, ReplyError, StartError):
             return False
+
+
+def agrees(sentinel: Address, name: str) -> bool:
+    """Whether a sentinel holds the master for alive, and knows a replica and the other sentinels.
+
+    Raises OSError, ReplyError.
+    """
+    fields = cast("list[str]", ask(sentinel, "SENTINEL", "MASTER", name))
+    seen = dict(zip(fields[::2], fields[1::2], strict=True))
+    # The flags say what it thinks now: "master", or "master,s_down".
+    others = int(seen["num-other-sentinels"])
+    return seen["flags"] == "master" and others == SENTINELS - 1 and int(seen["num-slaves"]) > 0

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from bus.testing.brokers.broker import Unavailable
 from bus.testing.brokers.local import LocalBroker
-from bus.testing.brokers.process import accepts, free_port
+from bus.testing.brokers.process import accepts, free_port, own_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,10 +42,8 @@ class ZenohRouter(LocalBroker):
         self.port = port or free_port()
         config = self.folder / "zenoh.json5"
         config.write_text(json.dumps(router_config(f"127.0.0.1:{self.port}", options)))
-        # It finds this package wherever we found it.
-        env = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         argv = [sys.executable, "-m", "bus.testing.brokers.zenoh_router", str(config)]
-        self.add("zenoh", argv, lambda: accepts("127.0.0.1", self.port), env=env)
+        self.add("zenoh", argv, lambda: accepts("127.0.0.1", self.port), env=own_path())
         if start:
             self.start()
 
