@@ -38,9 +38,9 @@ BUILTIN: dict[str, str] = {
 EXTRAS: dict[str, tuple[str, str]] = {
     "Kafka": ("aiokafka", "kafka"),
     "Nats": ("nats-py", "nats"),
-    "Redis": ("redis with hiredis", "redis"),
-    "RedisCluster": ("redis with hiredis", "redis"),
-    "RedisSentinel": ("redis with hiredis", "redis"),
+    "Redis": ("hiredis", "redis"),
+    "RedisCluster": ("hiredis", "redis"),
+    "RedisSentinel": ("hiredis", "redis"),
     "Zenoh": ("eclipse-zenoh", "zenoh"),
 }
 

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar, cast
 from bus.backend import Context, Fault, Features
 from bus.config import NoSecret, Redis, RedisCluster, RedisSentinel
 from bus.config.tls import tls_context
-from bus.errors import BusError, ConfigError, LinkError
+from bus.errors import AuthError, BusError, ConfigError, LinkError, TlsError
 from bus_redis.access import Access
 from bus_redis.connection import Address, parse
+from bus_redis.faults import Late, graver
 from bus_redis.link import RedisLink
 from bus_redis.store import configuration_of
 
@@ -32,6 +33,11 @@ __all__ = ["RedisBackend", "RedisClusterBackend", "RedisSentinelBackend"]
 ConfigT = TypeVar("ConfigT", Redis, RedisCluster, RedisSentinel)
 # Of the time that the core gives to `connect`: our own error says more than that it was late.
 SHARE = 0.9
+# The first that fits counts.
+FAULTS: dict[type[BaseException], Fault] = {
+    AuthError: Fault.AUTH, TlsError: Fault.TLS, ConfigError: Fault.CONFIG, Late: Fault.TIMEOUT,
+    TimeoutError: Fault.TIMEOUT, LinkError: Fault.UNREACHABLE, OSError: Fault.UNREACHABLE,
+}  # fmt: skip
 
 
 class _Backend(Generic[ConfigT]):
@@ -64,11 +70,11 @@ class _Backend(Generic[ConfigT]):
                 return await self._connect(asyncio.get_running_loop().time() + seconds)
         except TimeoutError:
             text = f"no link to the servers of {self._field} within {seconds:g} s (poolTimeoutCreate)"
-        raise LinkError(text)
+        raise Late(text)
 
     def classify(self, exc: BaseException) -> Fault | None:
         """What we raise says it by its class."""
-        return Fault.UNREACHABLE if isinstance(exc, LinkError | OSError) else None
+        return next((fault for kind, fault in FAULTS.items() if isinstance(exc, kind)), None)
 
     async def _connect(self, until: float) -> RedisLink:
         raise NotImplementedError
@@ -165,9 +171,7 @@ class RedisClusterBackend(_Backend[RedisCluster]):
                 tried.add(address)
                 link = await self._link(access, address, masters_only=not config.read_from_replicas)
             except BusError as error:
-                # What an operator must mend says more than that one node is down.
-                if failure is None or isinstance(failure, LinkError):
-                    failure = error
+                failure = graver(failure, error)
             else:
                 self._known, self._last = nodes, address
                 return link
@@ -231,7 +235,7 @@ class RedisSentinelBackend(_Backend[RedisSentinel]):
                 finally:
                     wire.abort()
             except BusError as error:
-                failure = error
+                failure = graver(failure, error)
             else:
                 if found is not None:
                     host, port = cast("list[bytes]", found)

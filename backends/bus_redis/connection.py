@@ -106,7 +106,9 @@ class Wire(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self.is_silent = True
         self.write = self._transport.write
-        if self._address.port:
+        if self.error is not None:  # given up meanwhile
+            self._transport.abort()
+        elif self._address.port:
             own = cast("socket.socket", transport.get_extra_info("socket"))
             own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if hasattr(socket, "TCP_USER_TIMEOUT"):

@@ -21,6 +21,15 @@ class Refusal(Exception):
     """An error as the server wrote it: a code, a blank, a sentence."""
 
 
+class Late(LinkError):
+    """No answer in time."""
+
+
+def graver(one: BusError | None, other: BusError) -> BusError:
+    """Of the errors of several servers: what an operator must mend says more than that one is down."""
+    return other if one is None or isinstance(one, LinkError) else one
+
+
 def explain(error: Exception, access: Access, address: Address) -> BusError:
     """What to raise instead of an error; itself if it is ours."""
     if isinstance(error, BusError):
@@ -33,7 +42,7 @@ def explain(error: Exception, access: Access, address: Address) -> BusError:
         return LinkError(f"{address} closed the connection")
     number = error.errno if isinstance(error, OSError) else None
     if isinstance(error, TimeoutError) and number is None:
-        return LinkError(f"{address} does not answer in time (timeout, poolTimeoutCreate)")
+        return Late(f"{address} does not answer in time (timeout, poolTimeoutCreate)")
     # asyncio words it differently; numbers below 0 are those of name resolution.
     reason = os.strerror(number) if number and number > 0 else getattr(error, "strerror", None) or str(error)
     return LinkError(f"{address}: {reason}. Is the server there, and {access.url_field} right?")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from email.utils import formatdate
 from typing import TYPE_CHECKING, NamedTuple
 
 import anyio.to_thread
@@ -49,12 +50,18 @@ if TYPE_CHECKING:
 IN_THREAD = 65_536
 CHANGES_PER_SECOND = 5
 
-SAFE = {
+_SAFE = {
     "Cache-Control": "no-cache, no-store, must-revalidate",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+
+
+def safe() -> dict[str, str]:
+    """The headers of every answer."""
+    return {**_SAFE, "Date": formatdate(usegmt=True)}
+
 
 Endpoint = Callable[["Http"], Awaitable["Response"]]
 
@@ -197,7 +204,7 @@ class _App:
                 async for piece in eventsource.stream(wish, parts.cutover, parts.closing, last_id):
                     yield piece
 
-        headers = {**SAFE, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        headers = safe() | {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(body(), media_type="text/event-stream", headers=headers)
 
     # -- the rest ----------------------------------------------------------------------------------
@@ -207,7 +214,7 @@ class _App:
 
         self._caller(http, GET)
         schema = self._parts.schema
-        headers = {**SAFE, "Cache-Control": "no-cache", "ETag": schema.etag}
+        headers = safe() | {"Cache-Control": "no-cache", "ETag": schema.etag}
         known = [one.strip().removeprefix("W/") for one in http.headers.get("if-none-match", "").split(",")]
         if schema.etag in known or "*" in known:
             return Response(status_code=304, headers=headers)
@@ -251,7 +258,7 @@ def _json(
 ) -> Response:
     from starlette.responses import Response
 
-    return Response(ijson.write(value), status, {**SAFE, **(headers or {})}, media_type)
+    return Response(ijson.write(value), status, safe() | (headers or {}), media_type)
 
 
 def _refusal(error: Refused) -> Response:

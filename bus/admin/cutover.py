@@ -53,8 +53,12 @@ class Wish(NamedTuple):
 class Cutover:
     """The one who changes the Coordinator of a node."""
 
-    def __init__(self, node: Node, store: Store, audit: Audit, policy: SecretPolicy) -> None:
+    def __init__(
+        self, node: Node, store: Store, audit: Audit, policy: SecretPolicy, *, follows: bool = True
+    ) -> None:
+        """`follows`: what is stored is what runs; else the node is configured by others."""
         self.node = node
+        self._follows = follows
         self.changed = Signal()
         # Why the stored object is not what the node runs on; "" when it is.
         self.pending = ""
@@ -75,8 +79,8 @@ class Cutover:
 
     @property
     def broken(self) -> str:
-        """Why the stored object cannot be read; "" when it can."""
-        return self._store.broken
+        """Why the stored object cannot be read; "" when it can, or is not used."""
+        return self._store.broken if self._follows else ""
 
     @property
     def current(self) -> Coordinator:
@@ -85,10 +89,12 @@ class Cutover:
 
     def snapshot(self) -> tuple[str, Coordinator]:
         """State and object of one moment."""
+        if not self._follows:
+            return self._store.state, self.node.coordinator
         stored = self._store.current
         if stored is not None:
             return stored.state, stored.object
-        return self._store.state, Disabled() if self._store.broken else self.node.coordinator
+        return self._store.state, Disabled() if self.broken else self.node.coordinator
 
     # -- changing ----------------------------------------------------------------------------------
 
@@ -225,6 +231,8 @@ class Cutover:
 
     async def follow(self) -> None:
         """Take over a file that was edited, and an object that is stored but not in use yet."""
+        if not self._follows:
+            return
         if await asyncio.to_thread(self._store.is_changed):
             async with self.exclusive():
                 await self._follow_file()

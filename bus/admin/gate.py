@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ from bus.admin.jmap.request import Refused
 if TYPE_CHECKING:
     from bus.admin.throttle import Buckets
     from bus.admin.tokens import Token, Tokens
+
+log = logging.getLogger("bus.audit")
 
 MAX_HEADERS = 16_384
 FAILURES_PER_MINUTE = 10
@@ -60,5 +63,7 @@ class Gate:
         if not self._failures.take(remote):
             wait = str(self._failures.wait(remote))
             raise Refused(429, "about:blank", "too many failed logins", headers={"Retry-After": wait})
+        # Not into the file of the trail: anybody may fail to log in, from any number of addresses.
+        log.info('{"event":"login","outcome":"refused","remote":"%s"}', remote)
         detail = "the token is unknown, revoked or expired" if given else "send Authorization: Bearer <token>"
         raise Refused(401, "about:blank", detail, headers=_CHALLENGE)

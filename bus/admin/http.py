@@ -73,13 +73,11 @@ class HttpServer:
         with anyio.move_on_after(GRACE):
             while state.connections or state.tasks:  # noqa: ASYNC110  # uvicorn has no event for it
                 await asyncio.sleep(0.01)
+        # Now every task finds its client gone; none is cancelled, since one may be storing something.
         for connection in list(state.connections):
             connection.transport.abort()
-        tasks = set(state.tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=GRACE)
+        if state.tasks:
+            await asyncio.wait(state.tasks, timeout=GRACE)
         with suppress(Exception), anyio.move_on_after(GRACE):
             await self._server.wait_closed()
 

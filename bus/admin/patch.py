@@ -92,7 +92,7 @@ def _plain(default: object) -> object:
 
 def _path(key: str) -> Path:
     if _BAD_TILDE.search(key):
-        raise invalid_patch(redact(key)[:80], "in a key a ~ must be ~0 or ~1")
+        raise invalid_patch(_shown(key), "in a key a ~ must be ~0 or ~1")
     return tuple(token.replace("~1", "/").replace("~0", "~") for token in key.split("/"))
 
 
@@ -106,7 +106,12 @@ def _refuse_overlap(paths: Mapping[Path, object]) -> None:
 
 
 def _key(path: Path) -> str:
-    return redact("/".join(token.replace("~", "~0").replace("/", "~1") for token in path))[:80]
+    return _shown("/".join(token.replace("~", "~0").replace("/", "~1") for token in path))
+
+
+def _shown(key: str) -> str:
+    """A key for an error text; somebody may have written a URL with a password there."""
+    return (redact(key) if ":" in key else key)[:80]
 
 
 def _variant(tag: object, stored: Coordinator, variants: Sequence[type[Coordinator]]) -> type[Coordinator]:

@@ -95,8 +95,8 @@ class AdminServer:
         `insecure_http`. `token_file`: the administrator's token, made if missing; default
         BUS_ADMIN_TOKEN_FILE. `hosts`: names by which clients call this server, besides its own and
         addresses. `store`: what the variant Default means, as in `Bus.open`. `managed="file"`: the
-        object is shown, and changed in its file only. `secrets`: what a secret may name when it is
-        set over the network.
+        object is shown, and changed in the node's configuration only; what was stored is not used.
+        `secrets`: what a secret may name when it is set over the network. Raises ConfigError.
         """
         self._node: Node = LiveNode(bus, store) if isinstance(bus, Bus) else bus
         self._folder = state_directory(state_dir)
@@ -121,7 +121,8 @@ class AdminServer:
     async def __aenter__(self) -> AdminServer:
         _need_asyncio()
         kinds = await asyncio.to_thread(self._prepare)
-        cutover = Cutover(self._node, self._store, Audit(self._folder), self._policy)
+        is_managed = self._managed == "file"
+        cutover = Cutover(self._node, self._store, Audit(self._folder), self._policy, follows=not is_managed)
         self._cutover = cutover
         self._closing = asyncio.Event()
         self._look = asyncio.Event()
@@ -156,11 +157,11 @@ class AdminServer:
 
     async def reload(self) -> None:
         """Look at certificate, tokens and the stored object now; for SIGHUP. Raises ConfigError."""
+        await asyncio.to_thread(self._tokens.refresh)
+        self._look.set()
         if self._tls is not None and self._context is not None:
             # In the same context: it is used for all connections from now on.
             await asyncio.to_thread(self._tls.load, self._context)
-        await asyncio.to_thread(self._tokens.refresh)
-        self._look.set()
 
     async def aclose(self) -> None:
         """End within about a second; idempotent. The bus goes on."""
@@ -169,9 +170,10 @@ class AdminServer:
         self._is_open = False
         self._closing.set()
         self._cutover.changed.set()
-        self._follower.cancel()
+        self._look.set()
         closing = asyncio.ensure_future(self._cutover.close())
         await self._http.stop()
+        # Nobody is cancelled: a thread that is storing something would go on without the lock.
         await asyncio.wait({closing, self._follower})
         self._store.close()
 
@@ -205,7 +207,7 @@ class AdminServer:
 
     async def _follow(self) -> None:
         """Once a second, and at once when asked to: what changed in the state directory?"""
-        while True:
+        while not self._closing.is_set():
             try:
                 await asyncio.to_thread(self._tokens.refresh)
                 await self._cutover.follow()

@@ -78,7 +78,7 @@ class Kafka(Coordinator, frozen=True, kw_only=True):
     ]
     group_id: Annotated[
         str,
-        Meta(description="Prefix of the consumer group names; each node gets a group of its own."),
+        Meta(description="Prefix of the client names; there is no consumer group."),
     ]
     timeout_message: Annotated[
         Duration, Meta(description="How long one message may take to be acknowledged.")
@@ -168,7 +168,13 @@ class Nats(Coordinator, frozen=True, kw_only=True):
         Meta(min_length=1, description="Servers to try, in this order."),
     ] = ("127.0.0.1:4444",)
     max_reconnects: (
-        Annotated[Count, Meta(description="Failed attempts in a row before giving up; null: never.")] | None
+        Annotated[
+            Count,
+            Meta(
+                description="Reconnects in a row that may fail before giving up; 0: none is made; null: no limit."
+            ),
+        ]
+        | None
     ) = None
     timeout_connection: Annotated[Duration, Meta(description="How long one attempt to connect may take.")] = (
         Duration("5s")

@@ -103,11 +103,11 @@ class Repair:
 
     def _lowest(self, outlet: Outlet, firsts: list[int], now: float) -> Iterator[Entry]:
         """Takes them out of `firsts`, and before them what is not held, or was repeated for another."""
-        entry = self._log.take(firsts[-1], outlet.limit, now)
-        if entry is None or entry.first != firsts[-1] or entry.first not in outlet.unrepeated:
+        lowest = self._log.take(firsts[-1], outlet.limit, now)
+        if lowest is None or lowest.first != firsts[-1] or lowest.first not in outlet.unrepeated:
             outlet.unrepeated.discard(firsts.pop())
             return
-        for entry in chain([entry], self._log.following(entry, outlet.limit, now)):
+        for entry in chain([lowest], self._log.following(lowest, outlet.limit, now)):
             if not firsts or entry.first != firsts[-1] or entry.first not in outlet.unrepeated:
                 return
             outlet.unrepeated.discard(firsts.pop())

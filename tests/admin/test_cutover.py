@@ -347,3 +347,17 @@ async def test_default_runs_on_what_it_stands_for() -> None:
     assert not LiveNode(bus).runs(Default())
     assert LiveNode(bus).runs(Redis(url="redis://127.0.0.1:1"))
     await bus.aclose()
+
+
+async def test_managed_by_a_file_what_was_stored_is_not_used(tmp_path: Path) -> None:
+    store = Store(tmp_path / "state", VARIANTS)
+    store.open()
+    store.save(Nats(), "me", Disabled())
+    store.close()
+    async with world(tmp_path, node=FakeNode(Memory()), managed="file") as here:
+        assert (await here.client.object())["@type"] == "Memory"
+        here.file.write_text("{")
+        await here.admin.reload()
+        await asyncio.sleep(0.1)
+        assert not here.node.switched
+        assert (await here.client.ask("GET", "/health/ready")).status == 200

@@ -30,8 +30,9 @@ async def move(worlds: list[World], patch: dict[str, Any]) -> None:
 
 @pytest.mark.timeout(60)
 async def test_a_cluster_moves_between_systems_and_loses_nothing(
-    tmp_path: Path, nats_server: Broker, redis_server: Broker
+    tmp_path: Path, nats_server: Broker, redis_server: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("bus.admin.app.CHANGES_PER_SECOND", 100)
     redis = {"@type": "Redis", "url": redis_server.url}
     nats = {"@type": "Nats", "addresses": [nats_server.url]}
     cluster = cluster_name()

@@ -36,9 +36,8 @@ async def test_line_07_created_ids_come_back_only_if_they_were_sent(client: Clie
 
 
 async def test_line_08_a_call_that_fails_does_not_stop_the_next(client: Client) -> None:
-    reply = await client.post(
-        [["Foo/get", {}, "a"], [f"{OBJECT}/get", {"x": 1}, "b"], ["Core/echo", {}, "c"]]
-    )
+    calls: list[Any] = [["Foo/get", {}, "a"], [f"{OBJECT}/get", {"x": 1}, "b"], ["Core/echo", {}, "c"]]
+    reply = await client.post(calls)
     assert reply.status == 200
     (name, error, cid), (name2, error2, cid2), good = reply.json()["methodResponses"]
     assert (name, error["type"], cid) == ("error", "unknownMethod", "a")

@@ -45,7 +45,10 @@ GOOD: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"authSecret/@type": "File", "authSecret/filePath": "{folder}/f"},
         {"authSecret": {"@type": "File", "filePath": "{folder}/f"}},
     ),
-    ({"authSecret/@type": "Value", "authSecret/secret": "y"}, {"authSecret": {"@type": "Value", "secret": "y"}}),
+    (
+        {"authSecret/@type": "Value", "authSecret/secret": "y"},
+        {"authSecret": {"@type": "Value", "secret": "y"}},
+    ),
     ({"authSecret/@type": "None"}, {"authSecret": {"@type": "None"}}),
     ({"authSecret": {"@type": "None"}}, {"authSecret": {"@type": "None"}}),
     ({"authSecret": None}, {"authSecret": {"@type": "None"}}),
@@ -56,7 +59,7 @@ GOOD: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"maxReconnects": None}, {"maxReconnects": None}),
     ({"tlsCa": None}, {"tlsCa": None}),
     ({"id": "singleton", "@type": "Nats", "noEcho": False}, {"noEcho": False}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("patch", "changed"), GOOD, ids=str)

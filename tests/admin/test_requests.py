@@ -269,3 +269,4 @@ async def test_no_answer_is_cached_or_sniffed(client: Client) -> None:
         assert headers["content-security-policy"].startswith("default-src 'none'")
         assert headers["x-content-type-options"] == "nosniff"
         assert "server" not in headers
+        assert headers["date"].endswith("GMT")

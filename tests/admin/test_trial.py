@@ -201,6 +201,19 @@ async def test_something_else_listens_there() -> None:
             assert error.fault in (Fault.TIMEOUT, Fault.UNREACHABLE)
 
 
+SERVERS = ["nats_server", "redis_cluster", "redis_sentinel", "zenoh_router", "kafka_server"]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("server", SERVERS)
+async def test_a_real_server_passes_and_nothing_is_left(server: str, request: pytest.FixtureRequest) -> None:
+    broker: Broker = await asyncio.to_thread(request.getfixturevalue, server)
+    await prove(decode(broker.url), 15)
+    before = descriptors()
+    await prove(decode(broker.url), 15)
+    await until(lambda: not descriptors() - before, "closing")
+
+
 async def test_nats(broker_of: BrokerFactory, nats_server: Broker) -> None:
     before = descriptors()
     for echo in (True, False):

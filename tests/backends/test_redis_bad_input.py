@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bus import AuthError, Bus, ConfigError
+from bus.backend import Fault
 from bus.errors import LinkError, TlsError
 from bus.testing.brokers.certificates import Certificates
 from bus.testing.brokers.fixtures import BrokerFactory
@@ -65,11 +66,19 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(tmp_path_factory.mktemp("redis-certificates"))
 
 
+FAULTS: dict[type[Exception], Fault | None] = {AuthError: Fault.AUTH, TlsError: Fault.TLS, ConfigError: Fault.CONFIG}
+
+
 async def error_of(source: object) -> Exception:
-    """What `connect` raises; within the connect deadline, and without the password."""
+    """What `connect` raises; within the connect deadline, sorted, and without the password."""
     started = time.monotonic()
-    error = await End(source).fails()
+    end = End(source)
+    error = await end.fails()
     assert time.monotonic() - started < SECONDS
+    fault = end.backend.classify(error)
+    assert fault is FAULTS.get(type(error), fault)
+    assert fault is not None
+    assert fault.is_fatal == isinstance(error, ConfigError)
     assert WRONG not in str(error)
     assert WRONG not in repr(error)
     return error
@@ -84,7 +93,7 @@ async def is_fatal(source: object, kind: type[ConfigError], *texts: str) -> None
 
 async def is_tried_again(source: object, *texts: str) -> None:
     error = await error_of(source)
-    assert type(error) is LinkError
+    assert isinstance(error, LinkError)
     for text in texts:
         assert text in str(error)
 
@@ -264,7 +273,10 @@ async def test_a_silent_server_is_given_up_in_time() -> None:
     with Proxy(("127.0.0.1", 1)) as proxy:
         proxy.silence()
         for url in f"redis://{proxy.address}", f"rediss://{proxy.address}":
-            await is_tried_again(redis(url), "poolTimeoutCreate")
+            end = End(redis(url))
+            error = await end.fails()
+            assert "poolTimeoutCreate" in str(error)
+            assert end.backend.classify(error) is Fault.TIMEOUT
 
 
 async def test_a_read_only_replica_is_refused(server: RedisServer, broker_of: BrokerFactory) -> None:
@@ -304,7 +316,7 @@ async def test_what_a_server_answers_to_a_login_is_sorted(
 ) -> None:
     async with script(answer) as server:
         error = await error_of(redis(f"redis://:{WRONG}@127.0.0.1:{server.port}"))
-        assert type(error) is kind
+        assert isinstance(error, kind)
         assert text in str(error)
         assert f"127.0.0.1:{server.port}" in str(error)
 

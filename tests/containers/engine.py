@@ -3,7 +3,7 @@
     python -m tests.containers.engine FOLDER
 
 prints the engine's URL when it answers, and ends with its standard input: it then removes all containers, the
-engine, the bridge and the folder, however our parent ended. Needs root. The engine leaves the machine's
+engine, the bridge and the folder, however its parent ended. Needs root. The engine leaves the machine's
 firewall and routing alone: clients come through its proxies on 127.0.0.1, and containers reach nothing.
 """
 
@@ -27,6 +27,8 @@ from bus.testing.brokers.process import own_path, until
 
 _START = 30.0
 _END = 15.0
+# Files before their folders.
+_LEFT_BY_DOCKERD = ("/etc/docker/key.json", "/etc/docker", "/run/containerd/s", "/run/containerd")
 
 
 class _Container(Protocol):
@@ -57,7 +59,7 @@ def engine(folder: Path) -> Generator[str]:
         assert child.stdin is not None and child.stdout is not None
         url = child.stdout.readline().strip()
         if not url:
-            raise StartError(f"dockerd did not start:\n{_tail(folder.with_suffix('.log'))}")
+            raise StartError("dockerd did not start; its log stands in the captured output")
         yield url
         child.stdin.close()
         child.wait(_END * 3)
@@ -66,11 +68,12 @@ def engine(folder: Path) -> Generator[str]:
 def main() -> None:
     """Run one until the standard input ends."""
     folder = Path(sys.argv[1])
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     bridge = f"bus{random.randrange(16**6):06x}"
     # Of a network that is reserved for documentation: nobody's neighbours have such addresses.
     address = f"198.51.100.{random.randrange(16) * 16 + 1}/28"
     engine: subprocess.Popen[bytes] | None = None
+    new = [place for place in _LEFT_BY_DOCKERD if not Path(place).exists()]
     try:
         _run("ip", "link", "add", bridge, "type", "bridge")
         _run("ip", "address", "add", address, "dev", bridge)
@@ -78,7 +81,7 @@ def main() -> None:
         engine = _start(folder, bridge)
         url = f"unix://{folder}/docker.sock"
         with _client(url) as client:
-            until(lambda: _answers(client), _START, lambda: "dockerd does not answer")
+            until(lambda: _answers(client), _START, lambda: (folder / "log").read_text(errors="replace"))
         sys.stdout.write(f"{url}\n")
         sys.stdout.flush()
         sys.stdin.read()
@@ -90,6 +93,10 @@ def main() -> None:
         with suppress(OSError, subprocess.CalledProcessError):
             _run("ip", "link", "delete", bridge)
         _remove(folder)
+        for place in map(Path, new):
+            # Another engine may use it by now: then it is not empty.
+            with suppress(OSError):
+                place.rmdir() if place.is_dir() else place.unlink()
 
 
 def _start(folder: Path, bridge: str) -> subprocess.Popen[bytes]:
@@ -101,7 +108,7 @@ def _start(folder: Path, bridge: str) -> subprocess.Popen[bytes]:
         f"--bridge={bridge}",
         *("--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"),
     ]
-    with folder.with_suffix(".log").open("wb") as log:
+    with (folder / "log").open("wb") as log:
         return subprocess.Popen(["dockerd", *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
@@ -147,10 +154,6 @@ def _answers(client: _Client) -> bool:
         return client.ping()
     except Exception:  # noqa: BLE001  # until its socket is there the library raises one of several
         return False
-
-
-def _tail(log: Path) -> str:
-    return log.read_text(errors="replace")[-2000:] if log.exists() else ""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stand-ins for the images of `bus.testing.brokers.images`, under the same names, for engines that can pull none.
+"""Stand-ins for the images of `bus.testing.brokers.images`, under their names, where none can be pulled.
 
 A base of Debian packages (fetched and unpacked by debootstrap, cached as one tar file), and upon it for each
 image the server program of this machine, started as the real image starts its own.
@@ -48,8 +48,9 @@ for name, value in os.environ.items():
 END
 java="/usr/lib/jvm/default-java/bin/java -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp /opt/libs/*"
 set -f
-[ -e /tmp/kafka-logs/meta.properties ] || $java kafka.tools.StorageTool format -t 5L6g3nShT-eMCtK--X86sw -c /tmp/server.properties
-exec $java kafka.Kafka /tmp/server.properties
+cd /tmp
+[ -d kafka-logs ] || $java kafka.tools.StorageTool format -t 5L6g3nShT-eMCtK--X86sw -c server.properties
+exec $java kafka.Kafka server.properties
 """
 
 
@@ -125,9 +126,7 @@ def _bootstrap(scratch: Path, release: str, mirror: str) -> None:
 def _release() -> tuple[str, str]:
     """The code name of this machine's Debian, and from where it takes its packages."""
     if shutil.which("debootstrap") is None:
-        raise Unavailable(
-            "no image can be pulled, and stand-ins need debootstrap: apt-get install debootstrap"
-        )
+        raise Unavailable("stand-ins for images need debootstrap: apt-get install debootstrap")
     lines = Path("/etc/os-release").read_text().splitlines()
     release = next(line.partition("=")[2] for line in lines if line.startswith("VERSION_CODENAME="))
     words = ["--format", "$(REPO_URI)", "Created-By: Packages", f"Codename: {release}"]

@@ -64,7 +64,8 @@ def cells(runs: int) -> Iterator[Cell]:
         yield from (Cell(system, "kill", 1, 3, run) for system in BROKERS)
     yield from (Cell(system, "kill", 3, 5, 1) for system in BROKERS)
     yield from (Cell(system, "kill", 30, 3, 1) for system in BROKERS)
-    yield from (Cell(system, "freeze", 5, 3, 1) for system in BROKERS)
+    # Shorter and longer than it takes to make a link anew.
+    yield from (Cell(system, "freeze", seconds, 3, 1) for seconds in (5, 10) for system in BROKERS)
     yield from (Cell(system, "failover", 3, 3, 1) for system in MASTERS)
 
 

@@ -241,7 +241,7 @@ def test_what_waits_in_small_pieces_is_sent_together_as_far_as_it_fits_into_a_fr
 
 def test_what_was_sent_together_and_not_confirmed_is_sent_again_from_its_start() -> None:
     node = quiet()
-    for seq in range(3):
+    for _ in range(3):
         node.publish()
         node.says()
     node.outlet.cursor = 1

@@ -72,9 +72,12 @@ def engine_with_images() -> Iterator[None]:
     else:
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="bus-docker-") as folder, pytest.MonkeyPatch.context() as patch:
+    with (
+        tempfile.TemporaryDirectory(prefix="bus-docker-", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         try:
-            with engine(Path(folder) / "engine") as url:
+            with engine(Path(folder)) as url:
                 patch.setenv("DOCKER_HOST", url)
                 stand_ins.build()
                 yield

@@ -16,7 +16,7 @@ import pytest
 
 from bus.testing.brokers import Broker, StartError, Unavailable
 from bus.testing.brokers.fixtures import BrokerFactory
-from bus.testing.brokers.kafka import KafkaServer
+from bus.testing.brokers.kafka import KafkaServer, Listener
 from bus.testing.brokers.kafka_home import kafka_home, new_id
 from bus.testing.brokers.process import accepts, until
 from tests.backends.kafka_admin import Admin
@@ -72,6 +72,14 @@ def test_server_that_does_not_start_says_why(broker_of: BrokerFactory, tmp_path:
     with pytest.raises(StartError, match=r"num\.io\.threads"):
         broker_of(KafkaServer, tmp_path, options={"num.io.threads": 0})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_server_whose_port_is_taken_is_not_taken_for_the_one_that_has_it(broker_of: BrokerFactory) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port: int = other.getsockname()[1]
+        taken = {"PLAINTEXT": Listener("PLAINTEXT", port=port)}
+        with pytest.raises(StartError, match="Address already in use"):
+            broker_of(KafkaServer, listeners=taken)
 
 
 # A Maven that takes its time and writes one jar where it is told to.

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator
-from typing import NoReturn, TypeGuard, cast
+from typing import NoReturn, TypeGuard
 
 JsonObject = dict[str, object]
+
+_END = object()
 
 # Deeper than any request needs, shallower than the recursion of anything that reads it.
 MAX_DEPTH = 64
@@ -69,31 +71,28 @@ def is_texts(value: object) -> TypeGuard[list[str]]:
     return is_array(value) and all(isinstance(one, str) for one in value)
 
 
-def is_larger(value: object, budget: int) -> bool:
-    """Whether a value takes more than about `budget` bytes as JSON; looks no further than that.
+def size(value: object, most: int) -> int:
+    """About how many bytes a value takes as JSON; looks no further than `most`.
 
     A value may hold the same list a thousand times over: measuring by writing it would be the damage.
     """
+    found = 0
     stack = [iter((value,))]
-    while stack:
-        for item in stack[-1]:
-            if isinstance(item, str):
-                budget -= len(item) + 3
-            elif isinstance(item, dict):
-                budget -= 2
-                stack.append(_parts(cast("JsonObject", item)))
-                break
-            elif isinstance(item, list):
-                budget -= 2
-                stack.append(iter(cast("list[object]", item)))
-                break
-            else:
-                budget -= 5
-            if budget < 0:
-                return True
-        else:
+    while stack and found <= most:
+        item = next(stack[-1], _END)
+        if item is _END:
             stack.pop()
-    return budget < 0
+        elif isinstance(item, str):
+            found += len(item) + 3
+        elif is_object(item):
+            found += 2
+            stack.append(_parts(item))
+        elif is_array(item):
+            found += 2
+            stack.append(iter(item))
+        else:
+            found += 5
+    return found
 
 
 def _parts(item: JsonObject) -> Iterator[object]:

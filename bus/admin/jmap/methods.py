@@ -7,8 +7,8 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from bus.admin.jmap import references
 from bus.admin.jmap.errors import MethodError
+from bus.admin.jmap.references import Responses
 from bus.admin.jmap.request import CORE, Invocation, Request
 
 if TYPE_CHECKING:
@@ -55,18 +55,18 @@ async def respond(
     request: Request, methods: Mapping[str, Method], caller: Caller, session_state: str
 ) -> JsonObject:
     """The Response object."""
-    responses: list[Invocation] = []
+    responses = Responses()
     for call in request.calls:
         try:
             result = await _run(call, request, methods, caller, responses)
-            responses.append(Invocation(call.name, result, call.call_id))
+            responses.all.append(Invocation(call.name, result, call.call_id))
         except MethodError as error:
-            responses.append(Invocation("error", error.as_json(), call.call_id))
+            responses.all.append(Invocation("error", error.as_json(), call.call_id))
         except Exception as bug:  # noqa: BLE001  # ours: it is told and logged, and the next call goes on
             report(caller.request_id, bug)
             failed = MethodError("serverFail", f"a bug of ours; see the log for request {caller.request_id}")
-            responses.append(Invocation("error", failed.as_json(), call.call_id))
-    response: JsonObject = {"methodResponses": responses, "sessionState": session_state}
+            responses.all.append(Invocation("error", failed.as_json(), call.call_id))
+    response: JsonObject = {"methodResponses": responses.all, "sessionState": session_state}
     if request.created_ids is not None:
         response["createdIds"] = request.created_ids
     return response
@@ -77,14 +77,14 @@ async def _run(
     request: Request,
     methods: Mapping[str, Method],
     caller: Caller,
-    responses: list[Invocation],
+    responses: Responses,
 ) -> JsonObject:
     method = methods.get(call.name)
     if method is None or not method.capabilities & request.using:
         raise MethodError("unknownMethod", f'"{call.name[:80]}" is not a method of the capabilities in using')
     if method.permission is not None and method.permission not in caller.token.permissions:
         raise MethodError("forbidden", f"{call.name} needs the permission {method.permission}")
-    arguments = references.resolve(call.arguments, responses)
+    arguments = responses.resolve(call.arguments)
     return await method.run(Call(arguments, caller, request.using, request.created_ids or {}))
 
 

@@ -17,22 +17,30 @@ _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 _BAD_TILDE = re.compile(r"~(?![01])")
 
 
-def resolve(arguments: JsonObject, responses: Sequence[Invocation]) -> JsonObject:
-    """The arguments with every `#name` replaced. Raises MethodError: invalidResultReference, ..."""
-    if not any(name.startswith("#") for name in arguments):
-        return arguments
-    resolved: JsonObject = {}
-    for name, value in arguments.items():
-        if not name.startswith("#"):
-            resolved[name] = value
-        elif name[1:] in arguments:
-            raise MethodError("invalidArguments", f'both "{name[1:]}" and "{name}" are given: keep one')
-        else:
-            resolved[name[1:]] = _referenced(value, responses)
-    # A reference to a reference doubles: sixteen calls could ask for more than the memory holds.
-    if ijson.is_larger(resolved, MAX_SIZE_REQUEST):
-        raise MethodError("requestTooLarge", "what the references refer to is larger than maxSizeRequest")
-    return resolved
+class Responses:
+    """The responses of one request so far, for the calls that refer to them."""
+
+    def __init__(self) -> None:
+        self.all: list[Invocation] = []
+        self._left = MAX_SIZE_REQUEST
+
+    def resolve(self, arguments: JsonObject) -> JsonObject:
+        """The arguments with every `#name` replaced. Raises MethodError: invalidResultReference, ..."""
+        if not any(name.startswith("#") for name in arguments):
+            return arguments
+        resolved: JsonObject = {}
+        for name, value in arguments.items():
+            if not name.startswith("#"):
+                resolved[name] = value
+            elif name[1:] in arguments:
+                raise MethodError("invalidArguments", f'both "{name[1:]}" and "{name}" are given: keep one')
+            else:
+                resolved[name[1:]] = _referenced(value, self.all)
+        # A reference to a reference doubles: sixteen calls could ask for more than the memory holds.
+        self._left -= ijson.size(resolved, self._left)
+        if self._left < 0:
+            raise MethodError("requestTooLarge", "what is referred to is larger than maxSizeRequest")
+        return resolved
 
 
 def _referenced(reference: object, responses: Sequence[Invocation]) -> object:

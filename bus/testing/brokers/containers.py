@@ -1,14 +1,16 @@
 """A broker in a container, by testcontainers: where there is an engine and no server program.
 
 The same interface as of processes: kill, pause and restart are those of the engine, and the port on this
-machine stays. What runs in it is in `images`. A container whose maker is killed is removed by a guard of ours,
-a child that notices (`remover`): testcontainers' own is one more image to pull, and wants the engine's socket.
+machine stays. What runs in it is in `images`. A container whose maker is killed is removed by a guard of
+ours, a child that notices (`remover`): testcontainers' own is one more image to pull, and wants the engine's
+socket.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -32,10 +34,6 @@ class _Container(Protocol):
     status: str
 
     def start(self) -> None: ...
-    def serves(self) -> bool:
-        """Whether it answers now."""
-        return self._recipe.is_ready()
-
     def kill(self) -> None: ...
     def pause(self) -> None: ...
     def unpause(self) -> None: ...
@@ -99,6 +97,10 @@ class ContainerBroker:
     def image(self) -> str:
         """The image it was made of."""
         return self._recipe.image
+
+    def serves(self) -> bool:
+        """Whether it answers now."""
+        return self._recipe.is_ready()
 
     def kill(self) -> None:
         """SIGKILL to all that runs in it; idempotent."""
@@ -189,17 +191,24 @@ def probe_engine() -> None:
     """Raises Unavailable when no container engine of this machine answers within two seconds."""
     for library in ("docker", "testcontainers"):
         if importlib.util.find_spec(library) is None:
-            raise Unavailable(
-                "no containers either: pip install 'coordinator-bus[testing]' for testcontainers"
-            )
-    from_env = cast("Callable[..., _Client]", importlib.import_module("docker").from_env)
+            raise Unavailable("for containers: pip install 'coordinator-bus[testing]' (testcontainers)")
+    from testcontainers.core.docker_client import get_docker_host
+
+    url = get_docker_host() or "unix:///var/run/docker.sock"
     try:
-        client = from_env(timeout=_PING)
-        client.ping()
-        client.close()
+        if url.startswith("unix://"):
+            # The library forgets its socket where nobody listens.
+            with socket.socket(socket.AF_UNIX) as one:
+                one.settimeout(_PING)
+                one.connect(url.removeprefix("unix://"))
+        connect = cast("Callable[..., _Client]", importlib.import_module("docker").DockerClient)
+        client = connect(base_url=url, timeout=_PING)
+        try:
+            client.ping()
+        finally:
+            client.close()
     except _faults() as error:
-        # The same in every library's words: it is long, and says how the socket was looked for.
-        raise Unavailable(f"no container engine answers either ({type(error).__name__})") from None
+        raise Unavailable(f"no container engine answers at {url} ({error})") from None
 
 
 def _faults() -> tuple[type[Exception], ...]:

@@ -1,8 +1,9 @@
 """Which image each kind of broker is made of, how it is started there, and when it serves.
 
-The images are the publishers' own. A server listens at one port inside, published at one of this machine that
-stays. The members of a Redis cluster and the sentinels tell clients addresses: they live in one container,
-each at a port that is the same inside and outside, and call themselves 127.0.0.1, which is true on both sides.
+The images are the publishers' own. A server listens at one port inside, published at one of this machine
+that stays. The members of a Redis cluster and the sentinels tell clients addresses: they live in one
+container, each at a port that is the same inside and outside, and call themselves 127.0.0.1, which is true on
+both sides.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from bus.testing.brokers.process import free_port
 from bus.testing.brokers.redis_cluster import MASTERS, sees_all_served, topology
 from bus.testing.brokers.redis_sentinel import SENTINELS, agrees
 from bus.testing.brokers.resp import Address, ReplyError, answers, ask
+from bus.testing.brokers.zenoh import shakes_hands
 
 IMAGES = {
     "nats": "nats:2.15.0-alpine",
@@ -163,7 +165,7 @@ def _zenoh(image: str) -> Recipe:
         command=["--listen", "tcp/0.0.0.0:7447", "--no-multicast-scouting"],
         ports={7447: port},
         url=f"zenoh://127.0.0.1:{port}?mode=client",
-        is_ready=lambda: _holds(port),
+        is_ready=lambda: shakes_hands(port),
     )
 
 
@@ -229,15 +231,3 @@ def _reply(port: int, request: bytes = b"") -> bytes:
             return one.recv(64)
     except OSError:
         return b""
-
-
-def _holds(port: int) -> bool:
-    """Whether a connection stays open: the engine takes it also for a server that is not there, and drops it."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE) as one:
-            one.settimeout(0.2)
-            return bool(one.recv(1))
-    except TimeoutError:
-        return True
-    except OSError:
-        return False

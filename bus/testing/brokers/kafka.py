@@ -28,6 +28,7 @@ Security = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 USERS = {"bus": "bus-secret", "guest": "guest-secret"}
 
 _START = 60.0
+_UP = "Kafka Server started"
 _MECHANISMS = {
     "PLAIN": "org.apache.kafka.common.security.plain.PlainLoginModule",
     "SCRAM-SHA-256": "org.apache.kafka.common.security.scram.ScramLoginModule",
@@ -100,10 +101,18 @@ class KafkaServer(LocalBroker):
         node = _Node(1, {**{kind: Listener(kind, tls=tls) for kind in kinds}, **(listeners or {})}, tls)
         self.ports = node.ports
         self.data = node.set_up(self, new_id(), [node], options or {})
-        self.add(
-            "kafka", home.command("kafka.Kafka", node.config(self)), lambda: accepts("127.0.0.1", self.port)
-        )
+        self._ups = 0
+        self.add("kafka", home.command("kafka.Kafka", node.config(self)), self._is_up)
         self.start()
+
+    def start(self) -> None:
+        """Start it if it does not run, and wait until it serves."""
+        self._ups = self.logs().count(_UP)
+        super().start()
+
+    def _is_up(self) -> bool:
+        # By its own word: whoever took one of its ports meanwhile would answer, too.
+        return self.logs().count(_UP) > self._ups and accepts("127.0.0.1", self.port)
 
     @property
     def port(self) -> int:

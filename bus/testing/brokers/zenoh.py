@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import socket
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from bus.testing.brokers.broker import Unavailable
 from bus.testing.brokers.local import LocalBroker
-from bus.testing.brokers.process import accepts, free_port, own_path
+from bus.testing.brokers.process import free_port, own_path
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# The message with which each side opens a session.
+_INIT = 0x01
 
 
 class ZenohRouter(LocalBroker):
@@ -43,7 +47,7 @@ class ZenohRouter(LocalBroker):
         config = self.folder / "zenoh.json5"
         config.write_text(json.dumps(router_config(f"127.0.0.1:{self.port}", options)))
         argv = [sys.executable, "-m", "bus.testing.brokers.zenoh_router", str(config)]
-        self.add("zenoh", argv, lambda: accepts("127.0.0.1", self.port), env=own_path())
+        self.add("zenoh", argv, lambda: shakes_hands(self.port), env=own_path())
         if start:
             self.start()
 
@@ -66,3 +70,16 @@ def router_config(listen: str, options: Mapping[str, object] | None = None) -> d
         "scouting": {"multicast": {"enabled": False}},
         **(options or {}),
     }
+
+
+def shakes_hands(port: int) -> bool:
+    """Whether a router there takes up a session: it acknowledges our INIT."""
+    # Version 9 of the protocol; then, that we are a client whose id has one byte, and the id.
+    init = bytes([_INIT, 9, 2, 1])
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1.0) as one:
+            one.sendall(len(init).to_bytes(2, "little") + init)
+            reply = one.recv(3)
+    except OSError:
+        return False
+    return len(reply) == 3 and reply[2] & 0x1F == _INIT

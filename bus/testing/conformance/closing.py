@@ -52,7 +52,7 @@ class Closing:
         """In the middle of a burst; whatever it sent or not, the others can account for it."""
         async with nodes(harness, 2) as (one, other):
             one.publish(5_000, b"x" * 1_000)
-            await asyncio.sleep(0.01)
+            await until(lambda: other.count(one), harness.patience, "nothing of a burst arrived")
             await closes(one, "under load")
             await all_balanced([other, one], 3 * harness.patience)
 

@@ -144,6 +144,7 @@ class Frames:
                 await relay(second, [first], [numbered(100 + number) for number in range(20)])
                 for stranger in strangers:
                     await stranger.send(numbered(2_000))
+                # For what must not come there is no condition to wait for.
                 await asyncio.sleep(0.2)
                 for stranger in strangers:
                     foreign = [n for n in numbers(stranger.heard) if n < 1_000]
@@ -162,6 +163,7 @@ class Frames:
             expects_echo = sender.features.proof == "echo"
             listening = [receiver, sender] if expects_echo else [receiver]
             await relay(sender, listening, frames)
+            # For an echo too many there is no condition to wait for.
             await asyncio.sleep(0.1)
             expected = frames if expects_echo else []
             assert sender.heard == expected, (
@@ -233,6 +235,7 @@ class Frames:
                 await until(lambda: station.recorder.proven > before, 3.0, "no second proof within 3 s")
             else:
                 await station.send(numbered(1))
+                # For a proof that must not come there is no condition to wait for.
                 await asyncio.sleep(0.1)
                 assert not station.recorder.proven, (
                     f"proven() was called, but Features.proof is {station.features.proof!r}"

@@ -91,10 +91,9 @@ class Links:
             except BaseException as error:  # noqa: BLE001  # raised again below, in the loop's thread
                 failures.append(error)
 
-        thread = threading.Thread(target=construct)
+        thread = threading.Thread(target=construct, name="conformance.construct", daemon=True)
         thread.start()
-        while thread.is_alive():
-            await asyncio.sleep(0.002)
+        await until(lambda: not thread.is_alive(), harness.open_timeout, "Bus.open does not return")
         took = time.monotonic() - started
         if failures:
             raise failures[0]
@@ -179,7 +178,7 @@ class Links:
             abort(unread, "before run()")
             frames = [numbered(number, 1_024) for number in range(500)]
             sending = asyncio.create_task(station.send(*frames))
-            await asyncio.sleep(0.002)
+            await until(lambda: station.sent or sending.done(), harness.patience, "send() does not return")
             abort(station.link, "during send()")
             await asyncio.wait({sending}, timeout=harness.patience)
             assert sending.done(), "send() hangs after abort()"
@@ -193,7 +192,7 @@ class Links:
         async with stations(harness, 2) as (idle, busy):
             await _closes(idle, "when idle")
             sending = asyncio.create_task(busy.send(*[numbered(n, 1_024) for n in range(500)]))
-            await asyncio.sleep(0.002)
+            await until(lambda: busy.sent or sending.done(), harness.patience, "send() does not return")
             await _closes(busy, "during send()")
             await asyncio.wait({sending}, timeout=harness.patience)
             assert sending.done(), "send() hangs after close()"

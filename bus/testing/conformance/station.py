@@ -296,5 +296,5 @@ async def relay(
                 await until(has_come, sender.harness.patience, "")
             except AssertionError:
                 is_patient = False
-    # What comes twice, late or back comes a little later.
+    # What must not come (twice, or back) would come a little later: there is no condition to wait for.
     await asyncio.sleep(0.05)
