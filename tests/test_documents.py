@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -76,6 +77,8 @@ def run_apart(path: str, text: str, seconds: float = SECONDS) -> str | None:
             text=True,
             cwd=ROOT,
             timeout=seconds,
+            # The folder of this script is searched first, and `tests/bus` is no package that hides `bus`.
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "backends")])},
         )
     except subprocess.TimeoutExpired:
         return f"{path} still ran after {seconds} s: let its loops end"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from bus.config import NoSecret, Redis, RedisCluster, RedisSentinel, Uri, Value
 from bus.errors import ConfigError
@@ -31,7 +31,9 @@ def configuration_of(client: object) -> Redis | RedisCluster | RedisSentinel | N
         options: Options = cluster.connection_kwargs
         scheme, fields = _tls(options, options.get("connection_class"))
         nodes = [_uri(scheme, options, node.host, node.port) for node in cluster.startup_nodes.values()]
-        replicas = bool(live.read_from_replicas or live.load_balancing_strategy)
+        replicas = any(
+            getattr(live, name, None) for name in ("read_from_replicas", "load_balancing_strategy")
+        )
         return RedisCluster(urls=tuple(nodes), read_from_replicas=replicas, **_login(options), **fields)
     if (pool := getattr(live, "connection_pool", None)) is None:
         return None
@@ -88,7 +90,7 @@ def _uri(scheme: str, options: Options, host: str = "", port: int = 6379, **quer
         query["ssl_check_hostname"] = options.get("ssl_check_hostname", True)
         if path := options.get("ssl_ca_path"):
             query["ssl_ca_path"] = path
-    place = options["path"] if scheme == "unix" else f"{f'[{host}]' if ':' in host else host}:{port}"
+    place = quote(options["path"]) if scheme == "unix" else f"{f'[{host}]' if ':' in host else host}:{port}"
     return Uri(f"{scheme}://{place}?{urlencode(query)}".removesuffix("?"))
 
 

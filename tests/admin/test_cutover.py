@@ -14,6 +14,7 @@ from bus.admin import Store
 from bus.backend import Fault
 from bus.config import VARIANTS, Coordinator, Disabled, Memory, Nats, Redis
 from bus.errors import ConfigError
+from bus.testing.brokers import Broker
 from bus.trial import TrialFailed
 from tests.admin.kit import FakeNode, World, until, world
 from tests.bus.cluster import cluster_name
@@ -360,4 +361,17 @@ async def test_managed_by_a_file_what_was_stored_is_not_used(tmp_path: Path) -> 
         await here.admin.reload()
         await asyncio.sleep(0.1)
         assert not here.node.switched
+        assert (await here.client.ask("GET", "/health/ready")).status == 200
+
+
+async def test_default_is_a_redis_that_works(tmp_path: Path, redis_server: Broker) -> None:
+    async with (
+        Bus.open("memory://", cluster=cluster_name()) as bus,
+        world(tmp_path, node=bus, store=redis_server.url) as here,
+    ):
+        await bus.ready()
+        assert "updated" in await here.client.update({"@type": "Default"})
+        assert [link.type for link in bus.status().links] == ["Redis"]
+        assert await here.client.object() == {"id": "singleton", "@type": "Default"}
+        assert here.stored()["object"] == {"@type": "Default"}
         assert (await here.client.ask("GET", "/health/ready")).status == 200

@@ -7,6 +7,7 @@ import logging
 import signal
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, nullcontext, suppress
@@ -550,3 +551,51 @@ async def test_nothing_blocks_the_loop(tmp_path: Path, nothing_blocks: Any) -> N
             await client.call("x:Coordinator/rollback", {})
             await admin.reload()
             await asyncio.sleep(0.05)
+
+
+async def test_a_slow_reader_gets_his_answer_in_the_end(tmp_path: Path) -> None:
+    text = "y" * 900_000
+    body = (
+        b'{"using":["urn:ietf:params:jmap:core"],"methodCalls":[["Core/echo",{"x":"%s"},"c"]]}'
+        % text.encode()
+    )
+    async with world(tmp_path) as here, connected(here) as (reader, writer):
+        writer.write(HEAD.encode() + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body)
+        await asyncio.sleep(0.3)  # the answer is larger than what the sockets hold
+        found = b""
+        while piece := await asyncio.wait_for(reader.read(65_536), 5):
+            found += piece
+            await asyncio.sleep(0.001)
+        assert found.startswith(b"HTTP/1.1 200")
+        assert text.encode() in found
+
+
+async def test_rubbish_after_an_early_refusal(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with world(tmp_path) as here, connected(here) as (reader, writer):
+        writer.write(b"POST /api HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert (await asyncio.wait_for(reader.readuntil(b"}"), 5)).startswith(b"HTTP/1.1 401")
+        writer.write(b"zz\r\n")
+        assert await said(reader) == b""
+    assert caplog.text == ""
+
+
+async def test_without_its_packages_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(ConfigError, match=r"needs uvicorn: pip install 'coordinator-bus\[admin\]'"):
+        await AdminServer(FakeNode(), state_dir=tmp_path / "state").__aenter__()
+    assert not (tmp_path / "state").exists()
+
+
+async def test_a_start_that_fails_lets_go_of_the_directory(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    (state / "tokens.toml").write_text("x")
+    (state / "tokens.toml").chmod(0o600)
+    with pytest.raises(ConfigError, match=r"tokens\.toml"):
+        async with world(tmp_path):
+            pass
+    (state / "tokens.toml").unlink()
+    async with world(tmp_path):
+        pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 from blockbuster import BlockBuster
 
-from bus import Bus
+from bus import Bus, ConfigError
+from bus.config import Uri
 from bus.errors import LinkError
 from bus.testing.brokers.certificates import Certificates
 from bus.testing.brokers.fixtures import BrokerFactory
@@ -24,6 +26,7 @@ from bus.testing.conformance.cluster import all_heard, all_ready, cluster_name, 
 from bus.testing.conformance.harness import Harness
 from bus.testing.conformance.station import numbered, until
 from bus.testing.proxy import Proxy, Toxics
+from bus_redis.connection import parse
 from tests.backends.redis_kit import (
     CHANNEL,
     SECONDS,
@@ -50,6 +53,38 @@ def proxy(redis_server: RedisServer) -> Iterator[Proxy]:
 
 def at(proxy: Proxy, version: int = 2, **fields: object) -> dict[str, object]:
     return redis(f"redis://{proxy.address}?protocol={version}", **fields)
+
+
+# -- before anything is opened ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("uri", "address", "shown", "options"),
+    [
+        ("redis://h", ("h", 6379), "h:6379", {"db": "0"}),
+        ("redis://h/3?db=4", ("h", 6379), "h:6379", {"db": "4"}),
+        (
+            "valkeys://u%3A:p%40%2F@[::1]:7/2",
+            ("::1", 7),
+            "[::1]:7",
+            {"db": "2", "username": "u:", "password": "p@/"},
+        ),
+        ("redis://:p@h?username=u", ("h", 6379), "h:6379", {"db": "0", "username": "u", "password": "p"}),
+        ("unix:///run/my%20redis?db=1", ("/run/my redis", 0), "/run/my redis", {"db": "1"}),
+    ],
+)
+def test_a_uri_is_an_address_and_options(
+    uri: str, address: tuple[str, int], shown: str, options: dict[str, str]
+) -> None:
+    found, given = parse(Uri(uri), 6379)
+    assert (found, str(found), given) == (address, shown, options)
+
+
+def test_a_missing_parser_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "hiredis", None)
+    for url in "redis://h", "redis+cluster://h", "redis+sentinel://h":
+        with pytest.raises(ConfigError, match=r"needs hiredis.*pip install 'coordinator-bus\[redis\]'"):
+            Bus.open(url)
 
 
 # -- bytes -----------------------------------------------------------------------------------------

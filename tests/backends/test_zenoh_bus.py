@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,6 +15,8 @@ import pytest
 from bus import Bus, ConfigError, Event
 from bus.config import Zenoh
 from bus.errors import Fault, LinkError
+from bus.testing.brokers import Broker, ZenohRouter, free_port
+from bus.testing.brokers.fixtures import BrokerFactory
 from bus_zenoh import ZenohBackend
 from tests.backends.zenoh_node import Node, context
 
@@ -32,20 +33,6 @@ def nodes() -> Iterator[ExitStack]:
 
 def cluster() -> str:
     return f"test-{os.getpid()}-{secrets.token_hex(4)}"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
-def router(port: int) -> Node:
-    config = (
-        f'{{mode: "router", listen: {{endpoints: ["tcp/127.0.0.1:{port}"]}},'
-        " scouting: {multicast: {enabled: false}}}"
-    )
-    return Node("router", config=config, router=True)
 
 
 async def numbers(bus: Bus, count: int) -> list[int]:
@@ -132,37 +119,32 @@ async def test_node_that_is_a_router_itself_serves_a_client() -> None:
     await talk(routing, f"zenoh://127.0.0.1:{port}?mode=client")
 
 
-async def test_two_clients_hear_each_other_through_a_router(nodes: ExitStack) -> None:
-    port = free_port()
-    nodes.enter_context(router(port)).up()
-    url = f"zenoh://127.0.0.1:{port}?mode=client"
-    await talk(url, url)
+async def test_two_clients_hear_each_other_through_a_router(zenoh_router: Broker) -> None:
+    await talk(zenoh_router.url, zenoh_router.url)
 
 
 def holds(bus: Bus, state: str) -> Callable[[], bool]:
     return lambda: bus.status().links[0].state == state
 
 
-async def test_link_of_a_client_ends_when_its_router_dies(nodes: ExitStack) -> None:
-    port = free_port()
-    server = nodes.enter_context(router(port)).up()
-    text = f'{{mode: "client", connect: {{endpoints: ["tcp/127.0.0.1:{port}"]}}}}'
+async def test_link_of_a_client_ends_when_its_router_dies(broker_of: BrokerFactory) -> None:
+    router = broker_of(ZenohRouter)
+    text = f'{{mode: "client", connect: {{endpoints: ["{router.address}"]}}}}'
     backend = ZenohBackend(Zenoh(config=text), context("c"))
     link = await backend.connect()
     run = asyncio.create_task(link.run())
     await asyncio.sleep(0)
     assert not run.done()
-    server.kill()
+    router.kill()
     with pytest.raises(LinkError, match="router is lost") as caught:
         await asyncio.wait_for(run, 5)
     assert backend.classify(caught.value) is Fault.UNREACHABLE
     await link.close()
 
 
-async def test_clients_come_back_soon_after_their_router_was_killed(nodes: ExitStack) -> None:
-    port = free_port()
-    first = nodes.enter_context(router(port)).up()
-    url = f"zenoh://127.0.0.1:{port}?mode=client"
+async def test_clients_come_back_soon_after_their_router_was_killed(broker_of: BrokerFactory) -> None:
+    router = broker_of(ZenohRouter)
+    url = router.url
     name = cluster()
     async with (
         Bus.open(url, cluster=name, node="a") as a,
@@ -171,12 +153,12 @@ async def test_clients_come_back_soon_after_their_router_was_killed(nodes: ExitS
     ):
         await a.ready(10, peers=1)
         await b.ready(10, peers=1)
-        first.kill()
+        router.kill()
         async with asyncio.timeout(3):
             while holds(a, "READY")() or holds(b, "READY")():
                 await asyncio.sleep(0.01)
         seq = a.publish(Said(7))
-        nodes.enter_context(router(port)).up()
+        await asyncio.to_thread(router.restart)
         started = time.monotonic()
         async with asyncio.timeout(8):
             assert await anext(aiter(inbox)) == Said(7)

@@ -4,8 +4,8 @@
 
 It puts its name every 20 ms and prints a line for what happens: "up", "hears <name>" (ten times a
 second at most), "failed <error>", "lost <error>". It ends when its standard input does. With
-"flood": n it puts n numbered frames as soon as it hears somebody; with "router": true it only
-routes; with "user": n it becomes that user.
+"flood": n it puts n numbered frames as soon as it hears somebody; with "user": n it becomes that
+user.
 """
 
 from __future__ import annotations
@@ -229,7 +229,6 @@ async def live(name: str, cluster: str, config: str, local: bool, flood: int) ->
 def main() -> None:
     options: dict[str, Any] = {
         "flood": 0,
-        "router": False,
         "user": None,
         **json.loads(sys.argv[1]),
     }
@@ -237,13 +236,6 @@ def main() -> None:
         # A whole life first: the other user may not be able to read the modules.
         asyncio.run(live("", f"warm-up-{os.getpid()}", "{}", True, -1))
         os.setuid(options["user"])
-    if options["router"]:
-        import zenoh
-
-        with zenoh.open(zenoh.Config.from_json5(options["config"])):
-            say("up")
-            sys.stdin.read()
-        return
     asyncio.run(
         live(
             options["name"],

@@ -39,6 +39,14 @@ def recovery(net: SimNetwork, limit: float, most: int = 100) -> float:
     return net.now - began
 
 
+def unharmed(net: SimNetwork) -> None:
+    """In the end nobody was told a loss, or that anybody was away."""
+    net.settle()
+    for node in net.nodes.values():
+        assert not node.losses()
+        assert not told(node, Down)
+
+
 # -- outages (rules 2, 3, 5) ----------------------------------------------------------------------
 
 
@@ -52,10 +60,7 @@ def half_a_minute_without_a_broker(core: Core, proof: ProofKind, echo: bool) -> 
     net.broker_up()
     # The backoff of the last one takes up to two seconds.
     assert recovery(net, limit=4.0) < 4.0
-    net.settle()
-    for node in net.nodes.values():
-        assert not node.losses()
-        assert not told(node, Down)
+    unharmed(net)
 
 
 def half_a_minute_without_a_broker_that_echoes(core: Core) -> None:
@@ -80,10 +85,7 @@ def who_comes_back_seconds_after_the_others_is_not_judged(core: Core) -> None:
     net.node("e").unplug()
     net.run(7)
     net.node("e").plug()
-    net.settle()
-    for node in net.nodes.values():
-        assert not node.losses()
-        assert not told(node, Down)
+    unharmed(net)
 
 
 def a_cluster_that_a_failover_splits_for_a_while_loses_nothing(core: Core) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bus.testing.brokers.broker import Unavailable
 from bus.testing.brokers.local import LocalBroker
-from bus.testing.brokers.process import free_port, own_path
+from bus.testing.brokers.process import accepts, free_port, own_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,7 @@ class ZenohRouter(LocalBroker):
         config = self.folder / "zenoh.json5"
         config.write_text(json.dumps(router_config(f"127.0.0.1:{self.port}", options)))
         argv = [sys.executable, "-m", "bus.testing.brokers.zenoh_router", str(config)]
-        self.add("zenoh", argv, lambda: shakes_hands(self.port), env=own_path())
+        self.add("zenoh", argv, lambda: accepts("127.0.0.1", self.port), env=own_path())
         if start:
             self.start()
 
@@ -73,7 +73,7 @@ def router_config(listen: str, options: Mapping[str, object] | None = None) -> d
 
 
 def shakes_hands(port: int) -> bool:
-    """Whether a router there takes up a session: it acknowledges our INIT."""
+    """Whether a router there, that demands nothing, takes up a session: it acknowledges our INIT."""
     # Version 9 of the protocol; then, that we are a client whose id has one byte, and the id.
     init = bytes([_INIT, 9, 2, 1])
     try:
