@@ -145,7 +145,9 @@ class Backend(Protocol):
     """One messaging system with one configuration. Built by `Bus.open`, used by the supervisor.
 
     Optional: `max_reconnects: int | None`, how many reconnects in a row may fail; with one more the
-    bus gives up (FATAL). 0: it never tries again. None: no limit.
+    bus gives up (FATAL). 0: it never tries again. None: no limit. And a static
+    `configuration_of(client)`, the configuration that a live client of the application stands for
+    (None: not one of ours), for the variant Default.
     """
 
     features: ClassVar[Features]

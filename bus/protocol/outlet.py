@@ -164,9 +164,11 @@ class Outlet:
         if not self.flights:
             return
         flight = self.flights.popleft()
-        self.confirmed = max(self.confirmed, flight.last)
+        if flight.last > self.confirmed:
+            self.confirmed = flight.last
         took = now - flight.sent_at
-        self.fastest = min(self.fastest, took)
+        if took < self.fastest:
+            self.fastest = took
         if flight.size * 2 <= self.limit:
             # Only a frame that made use of the size says what the server bears.
             return

@@ -23,8 +23,8 @@ from pathlib import Path
 from bus.testing.leaks import spared
 
 # $1: where to write the pid of the server, $2: what to remove if we are killed; the rest: the server. `3<&0`:
-# in a script without job control the standard input of everything in the background is /dev/null. The guard ends
-# the script first: it would end the guard as soon as the server is dead, before the folder is removed.
+# in a script without job control the standard input of everything in the background is /dev/null. The guard
+# ends the script first, which would end the guard with the server, before the folder is removed.
 _GUARD = """
 pidfile=$1; scratch=$2; shift 2; exec 3<&0
 "$@" 3<&- </dev/null & server=$!
