@@ -171,7 +171,7 @@ class Nats(Coordinator, frozen=True, kw_only=True):
         Annotated[
             Count,
             Meta(
-                description="Reconnects in a row that may fail before giving up; 0: none is made; null: no limit."
+                description="Reconnects in a row that may fail before giving up; 0: none at all; null: no limit."
             ),
         ]
         | None
