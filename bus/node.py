@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from bus.changeover import Changeover
 from bus.door import Door
-from bus.errors import Closed
 from bus.isolation import sleep
 from bus.protocol.engine import MAX_STEP, Engine
 from bus.protocol.lifecycle import Lifecycle
@@ -107,7 +107,7 @@ class Node:
                 self.engine.detach(supervisor.outlet)
 
     async def replace(self, connection: Connection | None, timeout: float) -> None:
-        """Move to another link: both carry the log until the new one is proven by every live peer.
+        """Move to another link: both carry the log until everybody is on the new one; see `changeover`.
 
         On failure the new one is dropped and nothing has changed. Raises ConfigError, TimeoutError,
         Closed.
@@ -116,7 +116,7 @@ class Node:
         if connection is not None:
             link = self.add(connection)
             try:
-                await self._until_proven(link, timeout)
+                await Changeover(self, link).wait(timeout)
             except BaseException:  # a cancelled caller, too, keeps what was before
                 with anyio.CancelScope(shield=True):
                     await self.remove(link, self.limits.close / 2)
@@ -124,31 +124,6 @@ class Node:
         with anyio.CancelScope(shield=True):
             for old in before:
                 await self.remove(old, self.limits.close / 2)
-
-    async def _until_proven(self, link: Supervisor, timeout: float) -> None:
-        """A link is READY, and every live peer lists us on it."""
-
-        def is_settled() -> bool:
-            return (
-                self.is_closed
-                or link.failure is not None
-                or (
-                    link.lifecycle.state == "READY"
-                    and all(peer.epoch in link.outlet.listed_by for peer in self.live_peers())
-                )
-            )
-
-        settled = await self.watchers.until(self.loop, is_settled, timeout)
-        if self.is_closed:
-            raise Closed("the bus was closed while it was being reconfigured")
-        if link.failure is not None:
-            raise link.failure
-        if not settled:
-            status = link.status()
-            raise TimeoutError(
-                f"not changed within {timeout:g} s: the new {status.type} link is {status.state} "
-                f"({status.error or 'not every peer lists us on it'}); the old one goes on"
-            )
 
     def alert(self, event: Event, body: bytes) -> None:
         """An event was appended while a pump slept or somebody wanted echoes."""

@@ -32,7 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "bus.supervisor",
         "bus.waiting",
     ),
-    ("bus.door", "bus.node"),
+    ("bus.changeover", "bus.door", "bus.node"),
     ("bus.opening", "bus.progress", "bus.trial"),
     ("bus.bus",),
     ("bus",),

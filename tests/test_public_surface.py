@@ -98,7 +98,8 @@ def test_bus_has_no_other_name_that_looks_public() -> None:
         return inspect.ismodule(getattr(bus, name))
 
     looks_public = {name for name in vars(bus) if not name.startswith("_") and not is_module(name)}
-    assert looks_public - {"annotations"} == set(NAMES)
+    # A name is there once it was asked for; that all are, the other tests say.
+    assert looks_public - {"annotations"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("module", PUBLIC_MODULES)

@@ -1,7 +1,9 @@
 """From a wish to a running bus: judge -> trial connection -> store -> switch; and back when it fails.
 
 One at a time. Before the object is stored nothing has changed; when the switch fails afterwards, the old
-object is stored again. The same way is taken by /set, by a rollback and by a file that was edited by hand.
+object is stored again. The same way is taken by /set, by a rollback, by a file that was edited by hand, and by
+secrets and certificates that were renewed. What a process that died was switching to, the next one goes on
+with, from the link that it had.
 """
 
 from __future__ import annotations
@@ -11,12 +13,14 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import anyio
 
 from bus.admin.audit import Audit, changes
 from bus.admin.jmap.errors import MethodError, SetError, invalid_properties
+from bus.admin.renewals import Renewals
 from bus.admin.signal import Signal
 from bus.admin.store import StoreBroken
 from bus.config import Coordinator, Disabled, Problem
@@ -36,8 +40,11 @@ log = logging.getLogger("bus.admin")
 Validate = Literal["connect", "schema", "none"]
 
 PATIENCE = 5.0
-SWITCH = 15.0
+# So long hears a node both links, and may those that missed a change follow.
+SWITCH = 60.0
 AGAIN = 5.0
+# After a start: so long is a proven link listened to, or tried, before somebody else is moved to.
+LISTEN, LISTEN_MOST = 3.0, 10.0
 _STOPPED = "the server is being stopped"
 
 
@@ -69,6 +76,8 @@ class Cutover:
         self._scope: anyio.CancelScope | None = None
         self._is_closed = False
         self._again_at = 0.0
+        self._began = time.monotonic()
+        self._renewals = Renewals()
 
     # -- looking -----------------------------------------------------------------------------------
 
@@ -152,7 +161,7 @@ class Cutover:
             entry.record["outcome"] = "dry_run"
             return new
         with entry.stage("store"):
-            await self._save(new, old, entry)
+            await self._save(new, old, entry, is_switching=wish.validate != "none")
         if wish.validate == "none":
             entry.record["outcome"] = "stored"
             self.pending = "it was stored without being tried"
@@ -184,14 +193,17 @@ class Cutover:
             return
         raise failed
 
-    async def _save(self, new: Coordinator, old: Coordinator, entry: _Entry) -> None:
+    async def _save(
+        self, new: Coordinator, old: Coordinator, entry: _Entry, *, is_switching: bool = False
+    ) -> None:
         trouble = ""
         try:
             # Not to be interrupted half way: the thread would go on alone.
             with anyio.CancelScope(shield=True):
                 if self._store.broken and entry.action == "rollback":
                     await asyncio.to_thread(self._store.set_aside)
-                await asyncio.to_thread(self._store.save, new, entry.by, old)
+                save = partial(self._store.save, is_switching=is_switching)
+                await asyncio.to_thread(save, new, entry.by, old)
         except StoreBroken as error:
             trouble = f"{error}; repair or remove the file, or roll back"
         except OSError as error:
@@ -207,8 +219,13 @@ class Cutover:
         except (BusError, TimeoutError) as error:
             trouble = scrubbed(str(error), new)
         else:
-            self.pending = ""
+            await self._settle()
             return
+        if entry.action == "resume" and self.node.status().alone:
+            # Nobody is left where it came from, so there is nothing to go back to.
+            self.pending = trouble
+            self._again_at = time.monotonic() + AGAIN
+            raise MethodError("serverUnavailable", trouble)
         # Should this fail, what is stored is not what runs.
         self.pending = trouble
         await self._save(old, new, entry)
@@ -222,23 +239,47 @@ class Cutover:
             hint="the old configuration is stored again, and in use",
         )
 
-    # -- following the file ------------------------------------------------------------------------
+    async def _settle(self) -> None:
+        """What is stored is what runs."""
+        self.pending = ""
+        try:
+            with anyio.CancelScope(shield=True):
+                await asyncio.to_thread(self._store.settle)
+        except OSError as error:
+            log.warning("%s: %s; the next start makes this change once more", self._store.path, error)
+
+    # -- following what is stored ------------------------------------------------------------------
 
     async def start(self) -> None:
         """What is stored is what runs, once the first `follow` has seen to it."""
         if not self.node.runs(self.current):
             self.pending = "the node was opened with another configuration"
+        elif self._is_interrupted:
+            self.pending = "it is being made sure of"
 
     async def follow(self) -> None:
-        """Take over a file that was edited, and an object that is stored but not in use yet."""
-        if not self._follows:
-            return
-        if await asyncio.to_thread(self._store.is_changed):
+        """Take over a file that was edited, an object that is stored but not in use yet, renewed secrets."""
+        if self._follows and await asyncio.to_thread(self._store.is_changed):
             async with self.exclusive():
                 await self._follow_file()
-        elif self.pending and time.monotonic() >= self._again_at:
+        elif self.pending:
+            if self._follows and time.monotonic() >= self._again_at and self._has_listened():
+                async with self.exclusive():
+                    await self._catch_up()
+        elif await asyncio.to_thread(self._renewals.look, self.node.coordinator):
             async with self.exclusive():
-                await self._catch_up()
+                await self._renew()
+
+    @property
+    def _is_interrupted(self) -> bool:
+        """The last process did not come to the end of this change."""
+        return self._follows and self._store.current is not None and self._store.current.is_switching
+
+    def _has_listened(self) -> bool:
+        """Whether those who stayed on the old link would have been heard by now."""
+        if not self._is_interrupted or time.monotonic() - self._began >= LISTEN_MOST:
+            return True
+        return all(link.state == "READY" and link.since >= LISTEN for link in self.node.status().links)
 
     async def _follow_file(self) -> None:
         old = self.current
@@ -250,43 +291,69 @@ class Cutover:
         self.changed.set()
         new = self.current
         entry.record["changed"] = changes(old, new)
-        try:
-            with anyio.CancelScope() as self._scope:
-                try:
-                    with entry.stage("trial"):
-                        await self._try(new)
-                except SetError:
-                    await self._save(old, new, entry)
-                    entry.record["outcome"] = "rolled_back"
-                    raise
-                with entry.stage("switch"):
-                    await self._switch_or_return(new, old, entry)
-                entry.record["outcome"] = "applied"
-        except (SetError, MethodError) as error:
-            entry.fail(error)
-            log.error("the edited %s is not used: %s", self._store.path, error.description)
-        finally:
-            self._scope = None
-            entry.record["newState"] = self.state
-            with anyio.CancelScope(shield=True):
-                await asyncio.to_thread(self._audit.write, entry.record)
+        async with self._unasked(entry, f"the edited {self._store.path} is not used"):
+            try:
+                with entry.stage("trial"):
+                    await self._try(new)
+            except SetError:
+                await self._save(old, new, entry)
+                entry.record["outcome"] = "rolled_back"
+                raise
+            with entry.stage("switch"):
+                await self._switch_or_return(new, old, entry)
 
     async def _catch_up(self) -> None:
         wanted = self.current
-        if not self.node.runs(wanted):
+        if self.node.runs(wanted):
+            await self._settle()
+        elif self._is_interrupted:
+            old, entry = self.node.coordinator, _Entry(Wish("resume", None), self.state)
+            entry.record["changed"] = changes(old, wanted)
+            async with self._unasked(entry, "the change that was interrupted is not in use"):
+                with entry.stage("switch"):
+                    await self._switch_or_return(wanted, old, entry)
+        else:
             try:
                 with anyio.CancelScope() as self._scope:
                     await self.node.switch(wanted, SWITCH)
+                    self.pending = ""
             except (BusError, TimeoutError) as error:
                 trouble = scrubbed(str(error), wanted)
                 if trouble != self.pending:
                     log.warning("the stored Coordinator is not in use yet: %s", trouble)
                 self.pending = trouble
                 self._again_at = time.monotonic() + AGAIN
-                return
             finally:
                 self._scope = None
-        self.pending = ""
+
+    async def _renew(self) -> None:
+        """The same object with what its files say now. If it fails the old link goes on; the next reads anew."""
+        entry = _Entry(Wish("renew", None), self.state)
+        async with self._unasked(entry, "renewed secrets or certificates are not in use yet"):
+            with entry.stage("trial"):
+                await self._try(self.node.coordinator)
+            with entry.stage("switch"):
+                try:
+                    await self.node.switch(self.node.coordinator, SWITCH)
+                except (BusError, TimeoutError) as error:
+                    trouble = scrubbed(str(error), self.node.coordinator)
+                    raise SetError("connectionFailed", trouble, stage="switch") from None
+
+    @asynccontextmanager
+    async def _unasked(self, entry: _Entry, trouble: str) -> AsyncGenerator[None]:
+        """A change that no client waits for: what becomes of it is in the audit trail and in the log."""
+        try:
+            with anyio.CancelScope() as self._scope:
+                yield
+                entry.record["outcome"] = "applied"
+        except (SetError, MethodError) as error:
+            entry.fail(error)
+            log.error("%s: %s", trouble, error.description)
+        finally:
+            self._scope = None
+            entry.record["newState"] = self.state
+            with anyio.CancelScope(shield=True):
+                await asyncio.to_thread(self._audit.write, entry.record)
 
     async def close(self) -> None:
         """End what is under way; what was not yet stored has not happened."""

@@ -61,13 +61,14 @@ def variants() -> tuple[type[Coordinator], ...]:
 def stored(state_dir: str | os.PathLike[str] | None = None) -> Coordinator | None:
     """What a node with this state directory runs on; None if nothing was ever stored there.
 
-    Disabled if the file cannot be read: nobody knows what it said, so the node must not guess. Blocks.
-    Raises ConfigError when the directory cannot be used.
+    Disabled if the file cannot be read: nobody knows what it said, so the node must not guess. When it died
+    in the middle of a change: what it ran on before; the server then moves it on, or stays. Blocks. Raises
+    ConfigError when the directory cannot be used.
     """
     store = Store(state_directory(state_dir), variants())
     store.open()
     try:
-        return Disabled() if store.broken else store.current.object if store.current else None
+        return store.opening()
     finally:
         store.close()
 

@@ -1,6 +1,7 @@
 """The stored Coordinator: one file, the version before it, and a state string that changes with it.
 
-    <state_dir>/coordinator.json     {"version", "epoch", "generation", "object", "updatedAt", "updatedBy"}
+    <state_dir>/coordinator.json     {"version", "epoch", "generation", "object", "updatedAt", "updatedBy"},
+                                     and "switching" until the bus has moved to it
     <state_dir>/coordinator.json.1   the one before
     <state_dir>/.lock                one process at a time
 
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bus.admin import files
 from bus.admin.jmap import ijson
-from bus.config import Coordinator, decode, encode
+from bus.config import Coordinator, Disabled, decode, encode
 from bus.config.secret import read_regular
 from bus.errors import ConfigError
 
@@ -46,6 +47,8 @@ class Stored(NamedTuple):
     object: Coordinator
     updated_at: str
     updated_by: str
+    # The bus was still moving to it: a process that dies now starts again where it was, and moves again.
+    is_switching: bool = False
 
     @property
     def state(self) -> str:
@@ -128,13 +131,34 @@ class Store:
         generation = max(known.generation, found.generation) + 1
         if before is not None:
             files.write_atomic(self.before, before)
-        self._write(found.object, known.epoch, generation, found.updated_by)
+        self._write(found.object, known.epoch, generation, found.updated_by, is_switching=True)
         return True
 
-    def save(self, new: Coordinator, by: str, old: Coordinator) -> None:
+    def opening(self) -> Coordinator | None:
+        """What to open a bus with; None if nothing was ever stored.
+
+        Disabled if the file cannot be read: nobody knows what it said. In the middle of a change it is what
+        the bus ran on: the others may have stayed there, and only one that hears both sides can tell.
+        """
+        if self.broken:
+            return Disabled()
+        if self.current is None:
+            return None
+        if self.current.is_switching:
+            with suppress(StoreBroken):
+                return self.previous().object
+        return self.current.object
+
+    def settle(self) -> None:
+        """The bus has moved to what is stored. Raises OSError; then it will move once more, to where it is."""
+        now = self.current
+        if now is not None and now.is_switching and not self.broken:
+            self._write(now.object, now.epoch, now.generation, now.updated_by)
+
+    def save(self, new: Coordinator, by: str, old: Coordinator, *, is_switching: bool = False) -> None:
         """Make `new` the stored object; `old` is what counts as the version before the first.
 
-        Raises StoreBroken, OSError; what is in the file is what this object says, then as before.
+        `is_switching`: the bus has yet to move to it, and `settle` will tell. Raises StoreBroken, OSError; what is in the file is what this object says, then as before.
         """
         if self.broken:
             raise StoreBroken(self.broken)
@@ -142,7 +166,7 @@ class Store:
         before = self._good or _encoded(old, epoch, generation, "")
         try:
             files.write_atomic(self.before, before, lambda step: self._hook(f"before {step}"))
-            self._write(new, epoch, generation + 1, by)
+            self._write(new, epoch, generation + 1, by, is_switching=is_switching)
         except BaseException:
             # Perhaps the new one is in place and only could not be synced.
             self._look_again()
@@ -163,8 +187,10 @@ class Store:
         os.link(self.path, kept)
         self.broken = ""
 
-    def _write(self, new: Coordinator, epoch: str, generation: int, by: str) -> None:
-        content = _encoded(new, epoch, generation, by)
+    def _write(
+        self, new: Coordinator, epoch: str, generation: int, by: str, *, is_switching: bool = False
+    ) -> None:
+        content = _encoded(new, epoch, generation, by, is_switching=is_switching)
         found = files.write_atomic(self.path, content, lambda step: self._hook(f"object {step}"))
         self._stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
         self._seen = self._good = content
@@ -209,11 +235,12 @@ class Store:
             decode(value.get("object"), variants=self._variants),
             at if isinstance(at, str) else "",
             by if isinstance(by, str) else "",
+            value.get("switching") is True,
         )
 
 
-def _encoded(new: Coordinator, epoch: str, generation: int, by: str) -> bytes:
-    content = {
+def _encoded(new: Coordinator, epoch: str, generation: int, by: str, *, is_switching: bool = False) -> bytes:
+    content: dict[str, object] = {
         "version": VERSION,
         "epoch": epoch,
         "generation": generation,
@@ -221,6 +248,8 @@ def _encoded(new: Coordinator, epoch: str, generation: int, by: str) -> bytes:
         "updatedAt": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "updatedBy": by,
     }
+    if is_switching:
+        content["switching"] = True
     return json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"
 
 

@@ -170,9 +170,7 @@ class Nats(Coordinator, frozen=True, kw_only=True):
     max_reconnects: (
         Annotated[
             Count,
-            Meta(
-                description="Reconnects in a row that may fail before giving up; 0: none at all; null: no limit."
-            ),
+            Meta(description="Reconnects in a row that may fail before giving up; 0: none; null: no limit."),
         ]
         | None
     ) = None

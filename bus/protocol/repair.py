@@ -107,6 +107,10 @@ class Repair:
         if lowest is None or lowest.first != firsts[-1] or lowest.first not in outlet.unrepeated:
             outlet.unrepeated.discard(firsts.pop())
             return
+        if lowest.size > outlet.sizes.max_message:
+            # It went out on a link that carries more (rule 16).
+            self._log.bury(lowest.first)
+            self._log.take(lowest.first, outlet.limit, now)
         for entry in chain([lowest], self._log.following(lowest, outlet.limit, now)):
             if not firsts or entry.first != firsts[-1] or entry.first not in outlet.unrepeated:
                 return

@@ -40,7 +40,7 @@ def chosen(runs: int, words: Sequence[str]) -> list[Cell]:
 def run_apart(cell: Cell) -> tuple[Result, Path]:
     """One cell with a broker of its own, and the folder with its histories."""
     folder = Path(tempfile.mkdtemp(prefix="bus-faults-"))
-    broker = start_own(cell.kind)
+    broker = start_own(cell.kind, folder)
     try:
         return run(cell, broker, folder), folder
     finally:

@@ -208,6 +208,19 @@ def test_repeats_that_wait_until_they_are_too_old_are_left_out() -> None:
     assert control.read_heartbeat(frames[-1]).held == 4
 
 
+def test_what_the_connection_cannot_carry_is_repeated_as_a_tombstone() -> None:
+    node = sender(1)
+    node.publish(1, size=8_000)
+    node.publish(1)
+    node.says()
+    node.outlet.fit(Sizes(max_message=5_000))
+    node.hear(request(A, {2: [(1, 3)]}), now=1.0)
+    frames = node.says(1.0)
+    assert sum(count for _, count in repeated(frames)) == 3
+    assert max(map(len, frames)) <= 5_000
+    assert b"\x91\x01" in b"".join(frames)
+
+
 def test_a_new_connection_owes_nobody_a_repeat() -> None:
     node = sender(3)
     node.hear(request(A, {2: [(1, 3)]}), now=1.0)
