@@ -24,9 +24,9 @@ help: ## this list
 demo: $(VENV)/runs ## three nodes, one database, caches kept right by the bus; ends with the ledger
 	@$(VENV)/bin/bus demo $(ARGS)
 
-# Two workers: many tests wait for real time to pass.
+# Three workers on two cores: many tests wait for real time to pass, or for a server.
 test: $(VENV)/develops ## the whole suite
-	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(PY) -m pytest -n 3 --dist loadscope $(ARGS)
 
 check: $(VENV)/develops ## format, lint, types
 	$(VENV)/bin/ruff format --check

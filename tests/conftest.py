@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 import hypothesis
@@ -34,6 +35,12 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "home")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seeds", type=int, default=1000, help="simulation seeds to run (default 1000)")
+
+
+def pytest_configure() -> None:
+    # A shell lets what it starts in the background ignore SIGINT, and all that we start would inherit that.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_asyncio_loop_factories(

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
@@ -17,7 +19,9 @@ from bus.config import encode
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bus.admin.jmap.errors import MethodError, SetError
     from bus.admin.jmap.ijson import JsonObject
+    from bus.admin.jmap.methods import Caller
     from bus.config import Coordinator
 
 MAX_SIZE = 10 * 1_048_576
@@ -83,3 +87,39 @@ def _flat(value: JsonObject, above: str = "") -> JsonObject:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Entry:
+    """One line of the audit trail while it is being written."""
+
+    def __init__(self, action: str, caller: Caller | None, state: str) -> None:
+        self.action = action
+        self.by = caller.token.id if caller is not None else action
+        self.is_news = True
+        self._stages: JsonObject = {}
+        self.record: JsonObject = {
+            "request": caller.request_id if caller is not None else None,
+            "token": self.by,
+            "remote": caller.remote if caller is not None else None,
+            "method": action,
+            "outcome": "stopped",
+            "oldState": state,
+            "newState": state,
+            "changed": [],
+            "stageMs": self._stages,
+        }
+
+    @contextmanager
+    def stage(self, name: str) -> Generator[None]:
+        """Measure one stage."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._stages[name] = round((time.monotonic() - began) * 1e3, 1)
+
+    def fail(self, error: SetError | MethodError) -> None:
+        """It came to nothing."""
+        if self.record["outcome"] == "stopped":
+            self.record["outcome"] = "rejected"
+        self.record["error"] = error.as_json()

@@ -1,9 +1,9 @@
 """From a wish to a running bus: judge -> trial connection -> store -> switch; and back when it fails.
 
 One at a time. Before the object is stored nothing has changed; when the switch fails afterwards, the old
-object is stored again. The same way is taken by /set, by a rollback, by a file that was edited by hand, and by
-secrets and certificates that were renewed. What a process that died was switching to, the next one goes on
-with, from the link that it had.
+object is stored again. The same way is taken by /set, by a rollback, by a file that was edited by hand, and
+by secrets and certificates that were renewed. What a process that died was switching to, the next one goes
+on with, from the link that it had.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import anyio
 
-from bus.admin.audit import Audit, changes
+from bus.admin.audit import Audit, Entry, changes
 from bus.admin.jmap.errors import MethodError, SetError, invalid_properties
 from bus.admin.renewals import Renewals
 from bus.admin.signal import Signal
@@ -29,7 +29,6 @@ from bus.errors import BusError, ConfigError
 from bus.trial import TrialFailed, budget, scrubbed
 
 if TYPE_CHECKING:
-    from bus.admin.jmap.ijson import JsonObject
     from bus.admin.jmap.methods import Caller
     from bus.admin.node import Node
     from bus.admin.secret_policy import SecretPolicy
@@ -127,7 +126,7 @@ class Cutover:
 
         Raises SetError and MethodError; then the old one is stored and runs.
         """
-        entry = _Entry(wish, self.state)
+        entry = Entry(wish.action, wish.caller, self.state)
         try:
             with anyio.CancelScope() as self._scope:
                 return await self._change(make, wish, entry)
@@ -143,7 +142,7 @@ class Cutover:
         raise MethodError("serverUnavailable", _STOPPED)
 
     async def _change(
-        self, make: Callable[[Coordinator], Coordinator], wish: Wish, entry: _Entry
+        self, make: Callable[[Coordinator], Coordinator], wish: Wish, entry: Entry
     ) -> Coordinator:
         old = self.current
         new = make(old)
@@ -194,7 +193,7 @@ class Cutover:
         raise failed
 
     async def _save(
-        self, new: Coordinator, old: Coordinator, entry: _Entry, *, is_switching: bool = False
+        self, new: Coordinator, old: Coordinator, entry: Entry, *, is_switching: bool = False
     ) -> None:
         trouble = ""
         try:
@@ -213,7 +212,7 @@ class Cutover:
         if trouble:
             raise MethodError("serverFail", trouble)
 
-    async def _switch_or_return(self, new: Coordinator, old: Coordinator, entry: _Entry) -> None:
+    async def _switch_or_return(self, new: Coordinator, old: Coordinator, entry: Entry) -> None:
         try:
             await self.node.switch(new, SWITCH)
         except (BusError, TimeoutError) as error:
@@ -255,7 +254,7 @@ class Cutover:
         if not self.node.runs(self.current):
             self.pending = "the node was opened with another configuration"
         elif self._is_interrupted:
-            self.pending = "it is being made sure of"
+            await self._settle()
 
     async def follow(self) -> None:
         """Take over a file that was edited, an object that is stored but not in use yet, renewed secrets."""
@@ -283,7 +282,7 @@ class Cutover:
 
     async def _follow_file(self) -> None:
         old = self.current
-        entry = _Entry(Wish("file", None), self.state)
+        entry = Entry("file", None, self.state)
         if not await asyncio.to_thread(self._store.adopt):
             if self._store.broken:
                 log.error("the stored Coordinator is not used: %s", self._store.broken)
@@ -307,7 +306,7 @@ class Cutover:
         if self.node.runs(wanted):
             await self._settle()
         elif self._is_interrupted:
-            old, entry = self.node.coordinator, _Entry(Wish("resume", None), self.state)
+            old, entry = self.node.coordinator, Entry("resume", None, self.state)
             entry.record["changed"] = changes(old, wanted)
             async with self._unasked(entry, "the change that was interrupted is not in use"):
                 with entry.stage("switch"):
@@ -327,8 +326,8 @@ class Cutover:
                 self._scope = None
 
     async def _renew(self) -> None:
-        """The same object with what its files say now. If it fails the old link goes on; the next reads anew."""
-        entry = _Entry(Wish("renew", None), self.state)
+        """The same object, with what its files say now; if that does not work the old link goes on."""
+        entry = Entry("renew", None, self.state)
         async with self._unasked(entry, "renewed secrets or certificates are not in use yet"):
             with entry.stage("trial"):
                 await self._try(self.node.coordinator)
@@ -340,7 +339,7 @@ class Cutover:
                     raise SetError("connectionFailed", trouble, stage="switch") from None
 
     @asynccontextmanager
-    async def _unasked(self, entry: _Entry, trouble: str) -> AsyncGenerator[None]:
+    async def _unasked(self, entry: Entry, trouble: str) -> AsyncGenerator[None]:
         """A change that no client waits for: what becomes of it is in the audit trail and in the log."""
         try:
             with anyio.CancelScope() as self._scope:
@@ -362,42 +361,6 @@ class Cutover:
             self._scope.cancel()
         async with self._lock:
             pass
-
-
-class _Entry:
-    """One line of the audit trail while it is being written."""
-
-    def __init__(self, wish: Wish, state: str) -> None:
-        self.action = wish.action
-        self.by = wish.caller.token.id if wish.caller is not None else wish.action
-        self.is_news = True
-        self._stages: JsonObject = {}
-        self.record: JsonObject = {
-            "request": wish.caller.request_id if wish.caller is not None else None,
-            "token": self.by,
-            "remote": wish.caller.remote if wish.caller is not None else None,
-            "method": wish.action,
-            "outcome": "stopped",
-            "oldState": state,
-            "newState": state,
-            "changed": [],
-            "stageMs": self._stages,
-        }
-
-    @contextmanager
-    def stage(self, name: str) -> Generator[None]:
-        """Measure one stage."""
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self._stages[name] = round((time.monotonic() - began) * 1e3, 1)
-
-    def fail(self, error: SetError | MethodError) -> None:
-        """It came to nothing."""
-        if self.record["outcome"] == "stopped":
-            self.record["outcome"] = "rejected"
-        self.record["error"] = error.as_json()
 
 
 def _as_problem(error: ConfigError, new: Coordinator) -> Problem:

@@ -34,13 +34,13 @@ from bus.admin.store import Store
 from bus.admin.throttle import Buckets
 from bus.admin.tokens import Tokens
 from bus.bus import Bus
-from bus.config import Coordinator, Disabled
 from bus.errors import ConfigError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from bus.admin.listen import Tls
+    from bus.config import Coordinator
 
 log = logging.getLogger("bus.admin")
 

@@ -150,7 +150,7 @@ class Store:
         return self.current.object
 
     def settle(self) -> None:
-        """The bus has moved to what is stored. Raises OSError; then it will move once more, to where it is."""
+        """The bus has moved to what is stored. Raises OSError; then the next start moves it once more."""
         now = self.current
         if now is not None and now.is_switching and not self.broken:
             self._write(now.object, now.epoch, now.generation, now.updated_by)
@@ -158,7 +158,8 @@ class Store:
     def save(self, new: Coordinator, by: str, old: Coordinator, *, is_switching: bool = False) -> None:
         """Make `new` the stored object; `old` is what counts as the version before the first.
 
-        `is_switching`: the bus has yet to move to it, and `settle` will tell. Raises StoreBroken, OSError; what is in the file is what this object says, then as before.
+        `is_switching`: the bus has yet to move to it, and `settle` will tell. Raises StoreBroken, OSError;
+        what is in the file is what this object says, then as before.
         """
         if self.broken:
             raise StoreBroken(self.broken)

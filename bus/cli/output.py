@@ -24,10 +24,16 @@ _ASCII = str.maketrans({"…": "~", "·": "-", "—": "-", "→": ">", "✓": "+
 WIDEST_TEXT = 60
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """The arguments of every command."""
+def configure(parser: argparse.ArgumentParser, *, json_takes: str = "") -> None:
+    """The arguments of every command; `json_takes`: what may follow after --json."""
     group = parser.add_argument_group("output")
-    group.add_argument("--json", action="store_true", help="for programs: JSON, errors too")
+    if json_takes:
+        group.add_argument(
+            "--json", nargs="?", const=True, default=False, metavar="OBJECT",
+            help=f"for programs: JSON, errors too; OBJECT: {json_takes}",
+        )  # fmt: skip
+    else:
+        group.add_argument("--json", action="store_true", help="for programs: JSON, errors too")
     group.add_argument(
         "--color", choices=("auto", "always", "never"), default="auto", help="default: on a terminal"
     )
@@ -145,7 +151,9 @@ def _is_utf8(stream: TextIO) -> bool:
 
 def _write(stream: TextIO, text: str) -> None:
     if not _is_utf8(stream):
-        text = text.translate(_ASCII).encode(stream.encoding or "ascii", "replace").decode(
-            stream.encoding or "ascii"
+        text = (
+            text.translate(_ASCII)
+            .encode(stream.encoding or "ascii", "replace")
+            .decode(stream.encoding or "ascii")
         )
     print(text, file=stream, flush=True)
