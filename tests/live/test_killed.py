@@ -22,14 +22,12 @@ SWITCH = 20.0
 
 def check(runs: list[History]) -> None:
     """Nothing lost, doubled or out of order between those who live."""
-    (dead,) = (run for run in runs if run.node == "a" and any(other.node == "a" for other in runs if other is not run) and run is runs[0])
-    living = [run for run in runs if run is not dead]
-    survivors = [run for run in living if run.node != "a"]
+    _, born, *survivors = runs
+    assert [run.node for run in runs] == ["a", "a", "b", "c"]
     verdict = judge(survivors)
     assert verdict.wrong == []
     assert all(pair.delivered == pair.published > 500 for pair in verdict.pairs), verdict
     assert not [loss for loss in verdict.losses if "Gap" in loss]
-    (born,) = (run for run in living if run.node == "a")
     for sender in survivors:
         # It came later: the first that it has of them may be any, from there on all.
         spans = [line for line in born.of(sender.epoch) if isinstance(line, Delivered)]
@@ -52,7 +50,7 @@ def test_started_again_at_once_it_goes_where_the_others_are(
         answers: dict[str, Any] = {}
         others = threading.Thread(target=lambda: answers.update(cluster.move(nats, "bc")))
         others.start()
-        with pytest.raises(OSError, match=""):
+        with pytest.raises(ConnectionError):
             cluster["a"].update(nats)
         cluster["a"].wait_dead()
         born = cluster.restart("a")
@@ -77,7 +75,7 @@ def test_started_again_when_the_others_have_gone_it_follows(
         answers: dict[str, Any] = {}
         others = threading.Thread(target=lambda: answers.update(cluster.move(nats, "bc")))
         others.start()
-        with pytest.raises(OSError, match=""):
+        with pytest.raises(ConnectionError):
             cluster["a"].update(nats)
         others.join()
         assert answers == {"b": {}, "c": {}}
@@ -96,7 +94,7 @@ def test_alone_with_what_it_had_stored_it_goes_back_to_the_others(
     redis, nats = patch_of(redis_server.url), patch_of(nats_server.url)
     with LiveCluster(redis, tmp_path, switch=5.0, a="switch") as cluster:
         cluster.go()
-        with pytest.raises(OSError, match=""):
+        with pytest.raises(ConnectionError):
             cluster["a"].update(nats)
         file = tmp_path / "a.state" / "coordinator.json"
         assert json.loads(file.read_text())["object"]["@type"] == "Nats"
