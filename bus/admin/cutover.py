@@ -217,6 +217,9 @@ class Cutover:
             await self.node.switch(new, SWITCH)
         except (BusError, TimeoutError) as error:
             trouble = scrubbed(str(error), new)
+        except Exception:  # ours: it is looked after as if the process had died
+            self.pending = "the switch broke off"
+            raise
         else:
             await self._settle()
             return

@@ -16,6 +16,7 @@ from bus import config
 from bus.admin.schema import document, variable
 from bus.admin.server import variants
 from bus.cli import reading, typed
+from bus.cli.failure import Failure
 from bus.config.check import Check
 from bus.config.url import from_url
 from bus.errors import ConfigError
@@ -43,6 +44,7 @@ class Layers:
     ) -> None:
         self.sources: dict[str, str] = {}
         self._fields: Json = {}
+        self._is_unreadable = False
         self._file = file
         self._problems = problems
         self._variants = variants()
@@ -54,7 +56,7 @@ class Layers:
 
     def coordinator(self) -> Coordinator | None:
         """The result; Disabled when nobody says anything; None after a noted problem."""
-        if self._problems:
+        if self._is_unreadable:
             return None
         if not self._fields:
             self.sources["@type"] = "default"
@@ -90,7 +92,7 @@ class Layers:
             self._fields = dict(cast("Json", found))
             self.sources = {name: self._place(name) for name in self._fields}
         else:
-            self._problems.add(self._place(), "coordinator: it must be an object or a URL")
+            self._unreadable(self._place(), "it must be an object or a URL")
 
     def _take_environment(self, environment: Mapping[str, str]) -> None:
         if text := environment.get(PREFIX):
@@ -117,15 +119,15 @@ class Layers:
                 if stem is not None and typed.is_secret(names[stem]):
                     field, member = stem, one
         if field is None:
-            self._problems.add(name, "no variant has such a field", reading.near(name, known, 0.8))
+            self._problems.add(name, "no variant has such a field", reading.near(name, known, 0.8), name)
             return
         # Of the variant that is meant, where it has the field: the same name may be of another type there.
         own = typed.variant(self._schema, str(self._fields.get("@type")))
         described = cast("Json", own.get(field, names[field]))
         try:
             value = typed.secret_as(member, text, described) if member else typed.value_of(text, described)
-        except Exception as error:  # noqa: BLE001  # a Failure: JSON that is none
-            self._problems.add(name, str(error))
+        except Failure as error:
+            self._problems.add(name, error.message, path=name)
             return
         self._fields[field], self.sources[field] = value, name
 
@@ -136,17 +138,21 @@ class Layers:
             try:
                 found: object = json.loads(text)
             except (ValueError, RecursionError):
-                self._problems.add(source, "coordinator: not valid JSON")
+                self._unreadable(source, "not valid JSON")
                 return
         else:
             check = Check()
             found = from_url(check, text, self._variants)
             for one in check.problems:
-                self._problems.add(source, f"coordinator: {one.message}", path="coordinator")
+                self._unreadable(source, one.message)
             if check.problems:
                 return
         self._fields = dict(cast("Json", found))
         self.sources = dict.fromkeys(self._fields, source)
+
+    def _unreadable(self, source: str, says: str) -> None:
+        self._is_unreadable = True
+        self._problems.add(source, f"coordinator: {says}", path="coordinator")
 
     # -- words -------------------------------------------------------------------------------------
 

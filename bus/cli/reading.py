@@ -33,8 +33,9 @@ class File(NamedTuple):
         at, is_found = 0, False
         for name in names:
             key = re.escape(name)
-            # name = ..., [name], "name": ..., name: ...; also a.name = ...
-            pattern = rf"""(?m)^[ \t\[{{,]*(?:[\w."'@]+\.)?["']?{key}["']?[ \t]*(?:[=:\]]|$)|["']{key}["'][ \t]*[:=]"""
+            # name = ..., a.name = ..., [name], name: ...; and "name": ... anywhere in a line
+            first = rf"""^[ \t\[{{,]*(?:[\w."'@]+\.)?["']?{key}["']?[ \t]*(?:[=:\]]|$)"""
+            pattern = rf"""(?m){first}|["']{key}["'][ \t]*[:=]"""
             if found := re.compile(pattern).search(self.text, at):
                 at, is_found = found.start(), True
                 at += len(found[0]) - len(found[0].lstrip())

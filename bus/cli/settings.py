@@ -221,7 +221,7 @@ def _refuse_unknown(environment: Mapping[str, str], problems: Problems) -> None:
         if not name.startswith("BUS_") or name in known or name.startswith("BUS_COORDINATOR__"):
             continue
         if near := reading.near(name, known, cutoff=0.85):
-            problems.add(name, "there is no such variable", near)
+            problems.add(name, "there is no such variable", near, name)
 
 
 # -- what is stored --------------------------------------------------------------------------------

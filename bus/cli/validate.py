@@ -1,4 +1,4 @@
-"""`bus validate FILE`: everything that is wrong with a configuration, offline; with --connect, does it work?"""
+"""`bus validate FILE`: all that is wrong with a configuration; with --connect, whether it works."""
 
 from __future__ import annotations
 

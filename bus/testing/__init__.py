@@ -8,8 +8,8 @@
     inject          put a Gap, an Overflow or a Resync into the streams of a bus
     no_leaks        nothing is left behind: tasks, threads, processes
 
-`bus.testing.conformance` is the suite for backends, `bus.testing.brokers` real servers, `bus.testing.plugin` the
-pytest fixtures.
+`bus.testing.conformance` is the suite for backends, `bus.testing.brokers` has real servers,
+`bus.testing.plugin` the pytest fixtures.
 """
 
 from bus.testing.fake import FakeSystem

@@ -113,7 +113,9 @@ class LiveNode:
     def update(self, patch: Json, **arguments: Any) -> Json:
         """Change the object: {} when it was done, else the error."""
         response = self.call("x:Coordinator/set", {"update": {"singleton": patch}, **arguments})
-        return cast("Json", (response.get("notUpdated") or {}).get("singleton") or {})
+        if "type" in response:
+            return response
+        return cast("Json", (response["notUpdated"] or {}).get("singleton") or {})
 
     def object(self) -> Json:
         """What is stored."""

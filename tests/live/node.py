@@ -1,4 +1,4 @@
-"""The main of one node with an admin server under a steady load; as `tests.faults.node`, whose words it takes.
+"""The main of one node with an admin server, under a steady load; it takes the words of `tests.faults.node`.
 
 It opens its bus with what is stored in its state directory, else with what it is given. It can be told to
 kill itself in the middle of a change:
@@ -29,6 +29,9 @@ from bus.admin.node import LiveNode
 from bus.config import Coordinator
 from tests.faults import history
 from tests.faults.node import READY, STEP, Beat, Load, Recorder, follow, lines, say, settle, watch
+
+# Seconds for which both links are there: long enough that both carry events.
+MIDDLE = 0.5
 
 Death = Literal["", "trial", "store", "switch", "settle"]
 
@@ -61,13 +64,19 @@ class Mortal(LiveNode):
 
     async def switch(self, coordinator: Coordinator, timeout: float) -> None:
         self._dies("store")
-        async with asyncio.TaskGroup() as group:
-            switching = group.create_task(super().switch(coordinator, timeout))
-            while self._death == "switch" and not switching.done():
-                if [link.state for link in self.status().links] == ["READY", "READY"]:
-                    self._dies("switch")
-                await asyncio.sleep(STEP)
+        watching = asyncio.create_task(self._dies_between())
+        try:
+            await super().switch(coordinator, timeout)
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
         self._dies("settle")
+
+    async def _dies_between(self) -> None:
+        # The new link is not READY while nobody else is heard on it.
+        while [link.since > MIDDLE for link in self.status().links] != [True, True]:
+            await asyncio.sleep(STEP)
+        self._dies("switch")
 
     def _dies(self, moment: Death) -> None:
         if moment == self._death:

@@ -1,0 +1,74 @@
+"""`bus audit`: who changed what, from the trail in the state directory of a node, the oldest first."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, cast
+
+from bus.cli import output
+from bus.cli.failure import OTHER, Failure
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bus.cli.client import Json
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The arguments."""
+    parser.description = "Who changed what, and what came of it."
+    parser.add_argument("--last", type=int, metavar="N", help="the last N only")
+    parser.add_argument("--state-dir", metavar="DIR", help="of the node (BUS_STATE_DIR)")
+    output.configure(parser)
+
+
+def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    """Show it."""
+    from bus.admin import state_directory
+    from bus.admin.audit import KEPT
+
+    out = output.Output(arguments)
+    folder = state_directory(arguments.state_dir)
+    names = [*(f"audit.jsonl.{number}" for number in range(KEPT, 0, -1)), "audit.jsonl"]
+    records = [record for name in names for record in _records(folder / name)]
+    if arguments.last is not None:
+        records = records[-arguments.last :] if arguments.last > 0 else []
+    if not records:
+        out.note(f"nothing was changed yet in {folder}")
+    for record in records:
+        if out.is_json:
+            out.json(record, indent=None)
+        else:
+            _show(out, record)
+    return 0
+
+
+def _records(path: Path) -> Iterator[Json]:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                try:
+                    found: object = json.loads(line)
+                except ValueError:
+                    continue  # a disk that was full left half a line
+                if isinstance(found, dict):
+                    yield cast("Json", found)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise Failure(OTHER, "unreadable", f"{path}: {error.strerror}") from None
+
+
+def _show(out: output.Output, record: Json) -> None:
+    who = f"{record.get('token')}" + (f" from {record['remote']}" if record.get("remote") else "")
+    outcome = str(record.get("outcome"))
+    style = "good" if outcome == "applied" else "bad" if outcome in ("rejected", "rolled_back") else "dim"
+    state = f"{record.get('oldState')} -> {record.get('newState')}"
+    out.line(f"{record.get('ts')} {record.get('method')} {out.paint(outcome, style)} by {who}, {state}")
+    for change in cast("list[Json]", record.get("changed") or []):
+        old, new = output.shown(change.get("old")), output.shown(change.get("new"))
+        out.line(f"    {change.get('path')}: {old} -> {new}")
+    if error := cast("Json | None", record.get("error")):
+        out.line(f"    {error.get('type')}: {error.get('description')}")

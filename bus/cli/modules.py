@@ -1,0 +1,45 @@
+"""`--import module`: the event classes of an application, so that their fields have names."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from bus.cli.failure import Failure, usage
+from bus.event import Event, EventTypes, Message, tag_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def event_types(modules: Iterable[str]) -> dict[int | str, type[Event]]:
+    """Tag -> class, of everything that these modules have, and `Message`. Raises Failure."""
+    if os.getcwd() not in sys.path:
+        # As with `python -m`; a console script has its own directory there.
+        sys.path.insert(0, os.getcwd())
+    found: dict[int | str, type[Event]] = {0: Message}
+    for name in modules:
+        for value in vars(_module(name)).values():
+            is_event = isinstance(value, type) and issubclass(value, Event)
+            if is_event and (tag := tag_of(value)) is not None and value is not Message:
+                found[tag] = value
+    _check(found)
+    return found
+
+
+def _module(name: str) -> object:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # whatever a foreign module does
+        raise usage(f"--import {name}: {type(error).__name__}: {error}") from None
+
+
+def _check(found: dict[int | str, type[Event]]) -> None:
+    from bus.errors import UnknownEventType
+
+    try:
+        EventTypes().add([cls for cls in found.values() if cls is not Message])
+    except UnknownEventType as error:
+        raise Failure(2, "unknownEventType", str(error)) from None

@@ -1,0 +1,143 @@
+"""`bus run`: a node, and its admin server, until SIGTERM or SIGINT; SIGHUP reads certificate and tokens again.
+
+The settings, and which of them wins: `bus.cli.settings`. A node that cannot reach its messaging system goes on
+trying; one whose configuration is refused stays, too, so that it can be mended through the admin server.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, cast
+
+from bus.cli import output, settings
+from bus.cli.failure import CONNECTION, Failure
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from bus import Bus
+    from bus.admin import AdminServer
+    from bus.config import Coordinator
+
+# Longer than any node needs that gets there at all; it goes on trying after that.
+SLOW = 30.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The arguments."""
+    parser.description = "Run a node with the admin server until SIGTERM or SIGINT."
+    settings.configure(parser)
+    output.configure(parser)
+
+
+def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    """Run it."""
+    from bus.cli import logs
+    from bus.cli.loops import TERMINATED, run_until_signalled
+    from bus.opening import name_of
+
+    found = settings.load(arguments)
+    node = name_of(found.text("node"))
+    logs.set_up(
+        found.text("logFormat") or "auto", found.text("logLevel") or "info", node, _scrub(found.coordinator)
+    )
+    code = run_until_signalled(_run(found, node))
+    # To be told to end, and to end, is what a service is for.
+    return 0 if code == TERMINATED else code
+
+
+def _scrub(coordinator: Coordinator) -> Callable[[str], str]:
+    from bus.trial import scrubbed
+
+    return lambda text: scrubbed(text, coordinator)
+
+
+async def _run(found: settings.Settings, name: str) -> int:
+    import asyncio
+    from contextlib import AsyncExitStack
+
+    from bus import Bus
+    from bus.cli.modules import event_types
+
+    types = [cls for tag, cls in event_types(found.texts("import")).items() if tag != 0]
+    bus = Bus.open(
+        found.coordinator, node=name, cluster=found.text("cluster") or "default", events=types,
+        store=found.text("store"),
+    )  # fmt: skip
+    has_admin = found.text("listen") != "off"
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(bus)
+        if has_admin:
+            admin = await stack.enter_async_context(_admin(bus, found))
+            _reload_on_hangup(admin)
+        watching = asyncio.create_task(_tell_ready(bus, has_admin=has_admin))
+        try:
+            await watching
+            await asyncio.Event().wait()
+        finally:
+            watching.cancel()
+    return 0
+
+
+def _admin(bus: Bus, found: settings.Settings) -> AdminServer:
+    from bus.admin import AdminServer, Tls
+
+    cert = found.text("tlsCert")
+    return AdminServer(
+        bus,
+        state_dir=found.text("stateDir"),
+        listen=found.text("listen") or "127.0.0.1:8080",
+        tls=Tls(cert, found.text("tlsKey"), found.text("tlsClientCa")) if cert else None,
+        insecure_http=found.is_on("insecureHttp"),
+        token_file=found.text("tokenFile"),
+        hosts=found.texts("hosts"),
+        store=found.text("store"),
+        managed=cast("Literal['admin', 'file']", found.text("managed") or "admin"),
+    )
+
+
+def _reload_on_hangup(admin: AdminServer) -> None:
+    import asyncio
+    import logging
+    import signal
+    from contextlib import suppress
+
+    log = logging.getLogger("bus.admin")
+    running: set[asyncio.Task[None]] = set()
+
+    async def reload() -> None:
+        try:
+            await admin.reload()
+        except Exception as error:  # noqa: BLE001  # the old certificate stays in use
+            log.error("not everything could be read again: %s", error)
+        else:
+            log.info("certificate and tokens were read again")
+
+    def hang_up() -> None:
+        task = asyncio.get_running_loop().create_task(reload())
+        running.add(task)
+        task.add_done_callback(running.discard)
+
+    with suppress(NotImplementedError):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
+
+
+async def _tell_ready(bus: Bus, *, has_admin: bool) -> None:
+    """Log it once. Raises Failure when the node is of no use to anybody."""
+    import logging
+
+    from bus.errors import Closed, ConfigError
+
+    log = logging.getLogger("bus")
+    try:
+        await bus.ready(SLOW)
+    except TimeoutError as error:
+        log.warning("%s; it goes on trying", error)
+    except ConfigError as error:
+        if not has_admin:
+            raise Failure(CONNECTION, "connectionFailed", str(error), "bus doctor says more") from None
+        log.error("%s; mend it with bus update, or start again", error)
+    except Closed:
+        return
+    else:
+        log.info("%s is ready on %s", bus.status().node, bus.status().state)
