@@ -343,9 +343,9 @@ class Bus:
         """Move the running bus to another configuration without losing an event.
 
         The new link runs beside the old one (both carry the log; duplicates fall out by number)
-        until it is proven and every live peer lists us on it; then the old one is closed. If that
-        takes longer than `timeout` seconds the new link is dropped and nothing has changed. Raises
-        ConfigError, TimeoutError, UsageError.
+        until everybody who is here lists us on it, so move all nodes at the same time; then the old
+        one is closed. If that takes longer than `timeout` seconds the new link is dropped and
+        nothing has changed. Raises ConfigError, TimeoutError, UsageError.
         """
         self._check_open("reconfigure")
         if self._is_reconfiguring:

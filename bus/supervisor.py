@@ -329,6 +329,9 @@ class Supervisor:
 
 def _as_config_error(fault: Fault, error: Exception, kind: str) -> ConfigError:
     if isinstance(error, ConfigError):
-        return error
+        # Where it was raised there are secrets in the variables, and tools that report errors show
+        # these.
+        error.__cause__ = error.__context__ = None
+        return error.with_traceback(None)
     cls = {Fault.AUTH: AuthError, Fault.TLS: TlsError}.get(fault, ConfigError)
     return cls(f"{kind}: {describe(error)}")

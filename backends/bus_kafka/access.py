@@ -52,7 +52,7 @@ class Access:
                 if self.login is not None:
                     await self.login.perform(wire)
                 return wire
-        except (BusError, OSError) as error:
+        except (BusError, OSError, UnicodeError) as error:
             wire.abort()
             failure = await self._explain(error, address, seconds)
         except BaseException:
@@ -89,7 +89,9 @@ class Access:
         finally:
             wire.abort()
 
-    async def _explain(self, error: BusError | OSError, address: Address, seconds: float) -> BusError:
+    async def _explain(
+        self, error: BusError | OSError | UnicodeError, address: Address, seconds: float
+    ) -> BusError:
         cause = error.__cause__ or error
         if isinstance(cause, ssl.SSLError):
             return _of_tls(cause, address)
@@ -102,6 +104,8 @@ class Access:
             return (ConfigError if error.head == b"HTTP" else LinkError)(f"brokers: {error}")
         if isinstance(error, TimeoutError):
             return LinkError(f"brokers: {address} did not answer within {seconds:.1f} s")
+        if isinstance(error, UnicodeError):
+            return LinkError(f"brokers: {address.host} cannot be a name of the network: {error}")
         if isinstance(error, socket.gaierror):
             return LinkError(f"brokers: the name {address.host} is not known: {error.strerror}")
         if isinstance(error, ConnectionRefusedError):

@@ -21,6 +21,8 @@ from bus_nats.refusal import explained, refusal
 
 # The part of `Context.connect_timeout` that the attempts share, to end with words of their own.
 SHARE = 0.9
+# Bytes of the largest heartbeat (rule 9): a server that does not take it only ever hangs up.
+LEAST = 512
 _FAULTS: dict[type[BaseException], Fault] = {
     AuthError: Fault.AUTH,
     TlsError: Fault.TLS,
@@ -78,6 +80,9 @@ class NatsBackend:
             async with asyncio.timeout(seconds):
                 connection = await opened(address, config, context.node, who.arguments)
                 link = NatsLink(connection, config, context, refuse)
+                if link.max_message < LEAST:
+                    text = f"its max_payload is {link.max_message}: raise that to {LEAST}"
+                    raise ConfigError(f"{text}, or name another server in addresses")
                 await link.settle()
         except BaseException as error:
             if link is not None:

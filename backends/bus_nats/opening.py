@@ -7,6 +7,7 @@ T21). What is private to it is used in this file only.
 from __future__ import annotations
 
 import functools
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     import asyncio
 
     from bus.config import Nats
+
+
+_LAST_WORD = re.compile(rb"-ERR '?([^'\r\n]+)")
 
 
 class Opened(NamedTuple):
@@ -49,9 +53,13 @@ async def opened(address: str, config: Nats, name: str, who: Mapping[str, object
         for part in ("_io_writer", "_bare_io_writer"):
             if (writer := client.parts().get(part)) is not None:
                 writer.transport.abort()
-        if isinstance(error, ConnectionError) and reader is not None and reader.exception() is not None:
-            # That of the writer only says "lost", this one why: the alert of TLS.
-            raise reader.exception() from error
+        if isinstance(error, ConnectionError) and reader is not None:
+            # That of the writer only says "lost", these why: the server's last word, the alert of TLS.
+            said = _LAST_WORD.search(bytes(vars(reader)["_buffer"]))
+            if said is not None:
+                raise _refused(said[1].decode(errors="replace")) from error
+            if reader.exception() is not None:
+                raise reader.exception() from error
         raise
     # Nothing is awaited in between: no byte can be missed.
     parts = client.parts()
@@ -74,6 +82,13 @@ def tls_context(config: Nats) -> ssl.SSLContext | None:
     except OSError as error:  # of ssl, too
         raise ConfigError(f"{files}: {error.strerror or error}") from error
     return context
+
+
+def _refused(text: str) -> Exception:
+    """As nats-py raises what the server says in time."""
+    from nats.errors import Error
+
+    return Error(text)
 
 
 async def _ignore(error: Exception) -> None:

@@ -52,6 +52,8 @@ def _meaning(error: Exception, seconds: float, refuse: Callable[[str], BusError]
         return LinkError(f"{error}: is it the right one of addresses, and is the server up?")
     if isinstance(error, Error) and "INFO" not in str(error).upper():
         return refuse(str(error).removeprefix("nats: ").strip("' "))
+    if isinstance(error, UnicodeError) and not isinstance(error, UnicodeDecodeError):
+        return LinkError(f"that cannot be a name of the network (addresses): {error}")
     if isinstance(error, Error | ValueError | TypeError | AttributeError | LookupError):
         return LinkError("what answers there is no NATS server: check the port in addresses")
     return None

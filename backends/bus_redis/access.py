@@ -78,7 +78,9 @@ class Access:
             said = dict(zip(flat[::2], flat[1::2], strict=False))
         facts = cast("dict[bytes, object]", said) if isinstance(said, dict) else {}
         if b"mode" not in facts:
-            raise LinkError(f"{address} does not speak the protocol of Redis: it answers {said!r:.40}")
+            raise LinkError(
+                f"{address} ({self.url_field}) does not speak the protocol of Redis: it answers {said!r:.40}"
+            )
         return facts
 
     async def _second_look(self, address: Address, is_hung: bool) -> BusError | None:

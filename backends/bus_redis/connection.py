@@ -122,7 +122,8 @@ class Wire(asyncio.Protocol):
             while (reply := self._gets()) is not PENDING:
                 self.take(reply)
         except Exception as error:  # noqa: BLE001  # the reader's, for bytes that make no sense
-            self.fail(LinkError(f"{self._address} does not speak the protocol of Redis: {error}"))
+            field = self._access.url_field
+            self.fail(LinkError(f"{self._address} ({field}) does not speak the protocol of Redis: {error}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop."""

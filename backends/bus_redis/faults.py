@@ -38,8 +38,9 @@ def explain(error: Exception, access: Access, address: Address) -> BusError:
         return _of_server(str(error), access, address)
     if isinstance(error, ssl.SSLError):
         return _of_tls(error, access, address)
-    if isinstance(error, EOFError):
-        return LinkError(f"{address} closed the connection")
+    # Without a number: TLS was cut off in its handshake.
+    if isinstance(error, EOFError | ConnectionError) and not error.args:
+        return LinkError(f"{address} closed the connection ({access.url_field})")
     number = error.errno if isinstance(error, OSError) else None
     if isinstance(error, TimeoutError) and number is None:
         return Late(f"{address} does not answer in time (timeout, poolTimeoutCreate)")
@@ -75,8 +76,8 @@ def _of_server(text: str, access: Access, address: Address) -> BusError:
     said, user, code = f"{address} says: {text}", access.username, text.partition(" ")[0]
     if code == "NOPERM":
         return AuthError(
-            f"{said}. User {user!r} needs our channel and some commands: ACL SETUSER {user} "
-            f"&{access.context.channel} +@pubsub +ping (in a cluster +cluster)"
+            f"{said}. User {user!r} ({access.login_fields}) needs our channel and some commands: "
+            f"ACL SETUSER {user} &{access.context.channel} +@pubsub +ping (in a cluster +cluster)"
         )
     if code in ("WRONGPASS", "NOAUTH", "DENIED"):
         return AuthError(f"{said} ({access.login_fields})")

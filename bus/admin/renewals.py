@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec.inspect
 
@@ -58,7 +58,10 @@ def files(coordinator: Coordinator) -> Iterator[str]:
 def _is_path(kind: msgspec.inspect.Type) -> bool:
     if isinstance(kind, msgspec.inspect.UnionType):
         return any(map(_is_path, kind.types))
-    return isinstance(kind, msgspec.inspect.Metadata) and (kind.extra or {}).get("format") is FILE_PATH
+    if not isinstance(kind, msgspec.inspect.Metadata):
+        return False
+    extra = cast("dict[str, object]", kind.extra or {})  # pyright: ignore[reportUnknownMemberType]  # a bare dict
+    return extra.get("format") is FILE_PATH
 
 
 def _stamp(path: str) -> tuple[int, ...] | None:

@@ -9,6 +9,7 @@ import http.client
 import json
 import socket
 import ssl
+import time
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
@@ -33,6 +34,9 @@ Json = dict[str, object]
 USING = ["urn:ietf:params:jmap:core", "urn:stalwart:jmap", "urn:coordinator-bus:jmap"]
 NAME = "x:Coordinator"
 MAX_ANSWER = 16_000_000
+# Tries, and seconds between them, where the server says when to come again.
+PATIENCE = 3
+LONGEST_WAIT = 2
 
 _METHOD_ERRORS = {"stateMismatch": CONFLICT, "forbidden": DENIED, "accountReadOnly": DENIED}
 _SET_ERRORS = {
@@ -54,7 +58,7 @@ class Client:
         self.target = target
         self._place = urlsplit(target.url)
 
-    def object(self) -> tuple[str, Json]:
+    def coordinator(self) -> tuple[str, Json]:
         """State and Coordinator, secrets masked."""
         found = self.call(f"{NAME}/get", {"ids": ["singleton"]})
         (one,) = cast("list[Json]", found["list"])
@@ -117,7 +121,14 @@ class Client:
 
     def _ask(self, method: str, path: str, body: object) -> Json:
         """One request on a connection of its own."""
-        status, headers, content = self._exchange(method, path, body)
+        status, headers, content = 0, dict[str, str](), b""
+        for _ in range(PATIENCE):
+            status, headers, content = self._exchange(method, path, body)
+            wait = headers.get("retry-after", "")
+            # Refused before anything was done: a script that changes several things goes on by itself.
+            if status != 429 or not wait.isdecimal() or int(wait) > LONGEST_WAIT:
+                break
+            time.sleep(int(wait))
         try:
             answer: object = json.loads(content) if content else None
         except (ValueError, RecursionError):
@@ -128,7 +139,7 @@ class Client:
             raise self._no_jmap()
         return cast("Json", answer)
 
-    def _exchange(self, method: str, path: str, body: object) -> tuple[int, Mapping[str, str], bytes]:
+    def _exchange(self, method: str, path: str, body: object) -> tuple[int, dict[str, str], bytes]:
         headers = {"Accept": "application/json"}
         if self.target.token:
             headers["Authorization"] = f"Bearer {self.target.token}"
@@ -194,7 +205,9 @@ class Client:
         if status == 403:
             return Failure(DENIED, "forbidden", text, _METHOD_HINTS["forbidden"])
         if status == 429:
-            return Failure(OTHER, "tooMany", text, f"try again in {headers.get('retry-after', '?')} s")
+            # The limit on changes names itself in a header; the other one is on guesses at tokens.
+            code = OTHER if "ratelimit-policy" in headers else DENIED
+            return Failure(code, "tooMany", text, f"try again in {headers.get('retry-after', '?')} s")
         if status in (301, 302, 307, 308, 404):
             hint = "is it the URL of an admin server, without a path?"
             return Failure(UNREACHABLE, "unreachable", text, hint)

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from bus.cli.client import Client
@@ -53,7 +54,7 @@ def run(out: Output, arguments: argparse.Namespace, targets: Sequence[Target]) -
     steps = [Step(Client(target), {}) for target in targets]
     # Made once, of the first node: stdin can be read once only, and all nodes are to become alike.
     first = steps[0].client
-    patch = patch_of(arguments, first.schema(), first.object()[1])
+    patch = patch_of(arguments, first.schema(), first.coordinator()[1])
     phase = "dry run"
     for number, step in enumerate(steps):
         out.note(f"dry run on {step.url}")
@@ -64,7 +65,7 @@ def run(out: Output, arguments: argparse.Namespace, targets: Sequence[Target]) -
         phase = "change"
         out.note(f"change on {len(steps)} nodes")
         with ThreadPoolExecutor(len(steps)) as pool:
-            steps = list(pool.map(lambda step: _change(step, arguments), steps))
+            steps = list(pool.map(partial(_change, arguments=arguments), steps))
     _show(out, phase, steps)
     failures = [step.failure for step in steps if step.failure is not None]
     return failures[0].code if failures else 0

@@ -116,9 +116,9 @@ def _init(out: output.Output, arguments: argparse.Namespace) -> int:
 def template(kind: str, properties: Json) -> str:
     """A file with every setting: commented out where it is the default."""
     lines = ["# Settings of one node. Everything that starts with # shows the default.", ""]
-    for one in settings.SETTINGS:
-        value = "true" if one.kind == "flag" else json.dumps(one.default if one.default is not None else "")
-        lines += [f"# {one.help} ({one.variable})", f"#{one.name} = {value}"]
+    for setting in settings.SETTINGS:
+        default = "" if setting.default is None else setting.default
+        lines += [f"# {setting.help} ({setting.variable})", f"#{setting.name} = {json.dumps(default)}"]
     lines += ["", "[coordinator]", f'"@type" = "{kind}"']
     for name, one in properties.items():
         field = cast("Json", one)

@@ -36,7 +36,7 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     thing.check(arguments.object, arguments.id)
     out = output.Output(arguments)
     client = Client(target.target_of(arguments))
-    state, found = client.object()
+    state, found = client.coordinator()
     if arguments.raw_state:
         out.line(state)
         return 0

@@ -1,4 +1,4 @@
-"""Logs of `bus run`, on stderr: text for people, JSON lines for machines. No secret of the node is in them."""
+"""Logs of `bus run`, on stderr: text for people, JSON lines for machines; no secret of the node in either."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from bus.cli.failure import Failure, usage
 from bus.event import Event, EventTypes, Message, tag_of
@@ -21,10 +21,11 @@ def event_types(modules: Iterable[str]) -> dict[int | str, type[Event]]:
         sys.path.insert(0, os.getcwd())
     found: dict[int | str, type[Event]] = {0: Message}
     for name in modules:
-        for value in vars(_module(name)).values():
-            is_event = isinstance(value, type) and issubclass(value, Event)
-            if is_event and (tag := tag_of(value)) is not None and value is not Message:
-                found[tag] = value
+        values = cast("dict[str, object]", vars(_module(name))).values()
+        classes = [cast("type[object]", value) for value in values if isinstance(value, type)]
+        for cls in classes:
+            if issubclass(cls, Event) and cls is not Message and (tag := tag_of(cls)) is not None:
+                found[tag] = cls
     _check(found)
     return found
 
@@ -32,7 +33,7 @@ def event_types(modules: Iterable[str]) -> dict[int | str, type[Event]]:
 def _module(name: str) -> object:
     try:
         return importlib.import_module(name)
-    except Exception as error:  # whatever a foreign module does
+    except Exception as error:  # noqa: BLE001  # whatever a foreign module does
         raise usage(f"--import {name}: {type(error).__name__}: {error}") from None
 
 

@@ -1,8 +1,8 @@
 """Joins a bus as an observer: hears everything, is counted by nobody, asks for no repeats.
 
-Its heartbeats say so (rule 9): to the peers it does not exist. So it cannot be listed by them either, and that
-it hears them is all the proof of a link that it can have. Events are taken apart here and not decoded into
-classes: an observer shows types that it has never heard of, with the node and the number of each event.
+Its heartbeats say so (rule 9): to the peers it does not exist. So they cannot list it, and that it hears
+them is all the proof of a link that it can have. Events are taken apart here and not decoded into classes: an
+observer shows types that it has never heard of, with the node and the number of each event.
 """
 
 from __future__ import annotations

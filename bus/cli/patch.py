@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MAX_FILE = 1_000_000
 SAFER = (
-    "keep it out of the command line: --field-file authSecret/secret=FILE, or =- for stdin; --file; --stdin; "
+    "keep it out: --field-file authSecret/secret=FILE (- for stdin), --file, --stdin; "
     "or store it where the node reads it: --field authSecret/filePath=/run/secrets/bus"
 )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from bus.cli import output, settings
 from bus.cli.failure import INVALID, OTHER, TIMEOUT, Failure, usage
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # How long to look for others before the first event; each answers a newcomer within 100 ms.
 LOOK = 2.0
+REST = 0.3
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -101,10 +102,14 @@ async def _publish(out: output.Output, arguments: argparse.Namespace) -> int:
 
 
 async def _look_for_others(bus: Bus) -> None:
+    import anyio
+
     try:
         await bus.ready(LOOK, peers=1)
     except TimeoutError:
         return
+    # The others answer the same hello, and not all within the same moment.
+    await anyio.sleep(REST)
 
 
 _started: list[float] = []
@@ -135,25 +140,25 @@ def _event(arguments: argparse.Namespace, types: dict[int | str, type[Event]]) -
         raise usage(f"no event type has the tag {arguments.topic}", f"known: {known}")
     names = cls.__struct_encode_fields__
     try:
-        fields: object = json.loads(data or b"{}")
-        if isinstance(fields, dict):
-            if unknown := fields.keys() - set(names):
-                raise Failure(INVALID, "invalidEvent", f"{tag} has no field {', '.join(sorted(unknown))}",
-                              f"it has: {', '.join(names)}")  # fmt: skip
-            made = msgspec.convert(_by_name(cls, fields), cls)
-        else:
-            made = msgspec.convert([tag, *fields] if isinstance(fields, list) else fields, cls)
+        found: object = json.loads(data or b"{}")
+        if isinstance(found, dict):
+            found = _by_name(cls, cast("dict[str, object]", found))
+        elif isinstance(found, list):
+            found = [tag, *cast("list[object]", found)]
+        return msgspec.convert(found, cls)
     except (ValueError, msgspec.MsgspecError) as error:
-        raise Failure(INVALID, "invalidEvent", f"{tag}: {error}", f"its fields: {', '.join(names)}") from None
-    return made
+        trouble = str(error)
+    raise Failure(INVALID, "invalidEvent", f"{tag}: {trouble}", f"its fields: {', '.join(names)}")
 
 
 def _by_name(cls: type[Event], fields: dict[str, object]) -> list[object]:
-    """As an array, which is the form of events."""
+    """As an array, which is the form of events. Raises ValueError."""
     import msgspec
 
     from bus.event import tag_of
 
+    if unknown := fields.keys() - set(cls.__struct_encode_fields__):
+        raise ValueError(f"there is no field {', '.join(sorted(unknown))}")
     values: list[object] = [tag_of(cls)]
     for field in msgspec.structs.fields(cls):
         if field.encode_name in fields:

@@ -32,14 +32,14 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     thing.check(arguments.object, arguments.id)
     out = output.Output(arguments)
     client = Client(target.target_of(arguments))
-    _, before = client.object()
+    _, before = client.coordinator()
     response = client.rollback(
         generation=arguments.to,
         ifInState=arguments.if_state,
         validate=arguments.validate,
         dryRun=arguments.dry_run or None,
     )
-    _, after = client.object()
+    _, after = client.coordinator()
     schema = client.schema()
     told = tell({**response, "dryRun": arguments.dry_run}, before, after, schema)
     if out.is_json:

@@ -1,7 +1,7 @@
-"""`bus run`: a node, and its admin server, until SIGTERM or SIGINT; SIGHUP reads certificate and tokens again.
+"""`bus run`: a node and its admin server, until SIGTERM or SIGINT; SIGHUP reads certificate and tokens again.
 
-The settings, and which of them wins: `bus.cli.settings`. A node that cannot reach its messaging system goes on
-trying; one whose configuration is refused stays, too, so that it can be mended through the admin server.
+The settings, and which of them wins: `bus.cli.settings`. A node that cannot reach its messaging system goes
+on trying; one whose configuration is refused stays, too, so that the admin server can mend it.
 """
 
 from __future__ import annotations
@@ -140,4 +140,6 @@ async def _tell_ready(bus: Bus, *, has_admin: bool) -> None:
     except Closed:
         return
     else:
-        log.info("%s is ready on %s", bus.status().node, bus.status().state)
+        status = bus.status()
+        links = ", ".join(link.type for link in status.links) or "Disabled: no link is wanted"
+        log.info("%s is ready (%s)", status.node, links)

@@ -191,10 +191,19 @@ def _value(
 
 def _from_text(setting: Setting, text: str) -> object:
     if setting.kind == "flag":
-        return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
-    if setting.kind == "list":
-        return [one.strip() for one in text.split(",") if one.strip()]
-    return text
+        flags: dict[str, object] = {"true": True, "1": True, "false": False, "0": False}
+        return flags.get(text.lower(), text)
+    return _listed(text) if setting.kind == "list" else text
+
+
+def _listed(text: str) -> list[str]:
+    return [one.strip() for one in text.split(",") if one.strip()]
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(one, str) and one for one in cast("list[object]", value)
+    )
 
 
 def _checked(setting: Setting, value: object, place: str, problems: Problems) -> object:
@@ -202,8 +211,7 @@ def _checked(setting: Setting, value: object, place: str, problems: Problems) ->
     if setting.kind == "flag":
         is_good, allowed = isinstance(value, bool), "true or false"
     elif setting.kind == "list":
-        items = cast("list[object]", value) if isinstance(value, list) else [None]
-        is_good, allowed = all(isinstance(one, str) and one for one in items), "a list of texts"
+        is_good, allowed = _is_texts(value), "a list of texts"
     elif "|" in setting.kind:
         is_good, allowed = value in setting.kind.split("|"), setting.kind.replace("|", ", ")
     else:

@@ -1,4 +1,4 @@
-"""`bus token create|list|revoke`: in the state directory of a node; it counts within a second, also while it runs."""
+"""`bus token create|list|revoke`: in the state directory of a node, which takes notice within a second."""
 
 from __future__ import annotations
 

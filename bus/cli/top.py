@@ -4,7 +4,7 @@ drawn anew, without a terminal lines that follow each other."""
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from bus.cli import output, settings
@@ -55,13 +55,15 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
 async def _top(out: output.Output, arguments: argparse.Namespace) -> int:
     left = 1 if arguments.once else arguments.count
-    with _screen(out, is_live=left is None) as show:
-        async for frame in _looks(arguments):
-            show(frame)
-            if left is not None:
-                left -= 1
-                if not left:
-                    break
+    # Closed here, and not by the end of the loop, which cancels the tasks of the link first.
+    async with aclosing(_looks(arguments)) as looks:
+        with _screen(out, is_live=left is None) as show:
+            async for frame in looks:
+                show(frame)
+                if left is not None:
+                    left -= 1
+                    if not left:
+                        break
     return 0
 
 
@@ -77,7 +79,7 @@ async def _looks(arguments: argparse.Namespace) -> AsyncGenerator[Frame]:
         await anyio.sleep(1.2)
         while True:
             before = {epoch: (known.at, known.beat.last) for epoch, known in node.known.items()}
-            await anyio.sleep(max(arguments.interval, 1.2) if not before else arguments.interval)
+            await anyio.sleep(arguments.interval)
             rates: dict[int, float] = {}
             for epoch, known in node.known.items():
                 at, last = before.get(epoch, (known.at, known.beat.last))

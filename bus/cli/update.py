@@ -55,7 +55,7 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
             raise usage("--if-state is the state of one node", "leave it out: each node is asked for its own")
         return cluster.run(out, arguments, target.targets_of(arguments, arguments.nodes))
     client = Client(target.target_of(arguments))
-    state, before = client.object()
+    state, before = client.coordinator()
     schema = client.schema()
     change = patch.patch_of(arguments, schema, before)
     response = client.update(
@@ -64,7 +64,7 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
         validate=arguments.validate,
         dryRun=arguments.dry_run or None,
     )
-    _, after = client.object()
+    _, after = client.coordinator()
     told = tell(response, before, after, schema)
     if out.is_json:
         out.json(told)

@@ -33,6 +33,7 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
     check_backend(found)
     told = {"file": arguments.file, "type": type_of(found.configured), "valid": True}
+    seconds = 0.0
     if arguments.connect:
         seconds = try_it(found.configured, found)
         told["connected"], told["seconds"] = True, round(seconds, 3)

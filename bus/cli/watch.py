@@ -44,10 +44,11 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
     if arguments.count is not None and arguments.count < 1:
         raise usage(f"--count is {arguments.count}; at least 1 is needed")
-    return run_until_signalled(_watch(output.Output(arguments), arguments))
+    return run_until_signalled(watch(output.Output(arguments), arguments))
 
 
-async def _watch(out: output.Output, arguments: argparse.Namespace) -> int:
+async def watch(out: output.Output, arguments: argparse.Namespace) -> int:
+    """Until it has seen what was asked for; the exit code. Raises Failure."""
     import anyio
 
     from bus.cli.modules import event_types
@@ -87,7 +88,8 @@ def described(item: Item, types: dict[int | str, type[Event]]) -> Json:
         return _event(item, types)
     import msgspec
 
-    return {"loss": type(item).__name__, **cast("Json", msgspec.to_builtins(item))}
+    fields = cast("Json", _plain(msgspec.to_builtins(item)))
+    return {"loss": type(item).__name__, **fields}
 
 
 def _event(item: Seen, types: dict[int | str, type[Event]]) -> Json:
@@ -117,7 +119,7 @@ def _plain(value: object) -> object:
     """What JSON can say."""
     if isinstance(value, bytes):
         return {"base64": base64.b64encode(value).decode()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_plain(one) for one in cast("list[object]", value)]
     if isinstance(value, dict):
         return {str(name): _plain(one) for name, one in cast("Json", value).items()}

@@ -97,6 +97,8 @@ class Redis(Coordinator, frozen=True, kw_only=True):
     """One Redis server. User and password stand in the URL."""
 
     url_schemes: ClassVar[tuple[str, ...]] = ("redis", "rediss", "unix", "valkey", "valkeys")
+    # They stay in the URL, which is a field here.
+    url_options: ClassVar[tuple[str, ...]] = tuple(_OPTIONS)
 
     url: Annotated[Uri, Meta(description="The server; rediss:// for TLS.", extra={"format": SERVER})] = Uri(
         "redis://127.0.0.1"
@@ -120,7 +122,11 @@ class Redis(Coordinator, frozen=True, kw_only=True):
             raise ConfigError(
                 f"{url.scheme}:// takes one host; for several write redis+cluster:// or redis+sentinel://"
             )
-        return {"url": url.text}
+        if not url.options:
+            return {"url": url.text}
+        from urllib.parse import quote, urlencode
+
+        return {"url": f"{url.text}?{urlencode(url.options, quote_via=quote)}"}
 
     def conflicts(self) -> Iterable[Problem]:
         uses_tls = split_scheme(self.url.reveal())[0] in _TLS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import traceback
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Self
@@ -185,8 +186,16 @@ async def refused(source: object, seconds: float = SECONDS) -> ConfigError:
             await bus.ready(timeout=seconds)
         except ConfigError as error:
             assert bus.status().state == "FATAL"
+            assert_without_frames_of_a_login(error)
             return error
         raise AssertionError("ready() returned")
+
+
+def assert_without_frames_of_a_login(error: ConfigError) -> None:
+    """Their variables are secrets, and tools that report errors show variables."""
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    assert not [at for at in traceback.extract_tb(error.__traceback__) if "/bus_" in at.filename]
 
 
 async def eventually(is_so: Callable[[], object], seconds: float = SECONDS) -> None:

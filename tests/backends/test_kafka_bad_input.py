@@ -17,6 +17,7 @@ from bus.testing.brokers import free_port
 from bus.testing.brokers.kafka import USERS
 from tests.backends.kafka_admin import Admin, Operation
 from tests.backends.kafka_secured import Secured, secret, secured_of, token
+from tests.backends.nats_kit import assert_without_frames_of_a_login
 
 # The deadline of a connect.
 SOON = 5.0
@@ -153,6 +154,7 @@ async def test_what_only_an_operator_can_mend_is_fatal(secured: Secured, case: s
         with pytest.raises(kind, match=text) as caught:
             await bus.ready(timeout=SOON)
         assert type(caught.value) is kind
+        assert_without_frames_of_a_login(caught.value)
         assert bus.status().state == "FATAL"
     assert time.monotonic() - started < SOON
     for known in (*USERS.values(), "wrong-password"):
@@ -214,6 +216,9 @@ async def test_closed_port_is_tried_again(secured: Secured) -> None:
 async def test_unknown_host_is_tried_again(secured: Secured) -> None:
     fields = secured.fields("PLAINTEXT", brokers=["no-such-broker.invalid:9092"])
     await tried_again(fields, "the name no-such-broker.invalid is not known")
+    for host in "no..broker", "b" * 64:
+        fields = secured.fields("PLAINTEXT", brokers=[f"{host}:9092"])
+        await tried_again(fields, f"brokers: {host} cannot be a name")
 
 
 async def test_silent_server_is_tried_again() -> None:

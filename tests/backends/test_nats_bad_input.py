@@ -24,6 +24,7 @@ from bus.testing.brokers.nats import NatsServer
 from bus.testing.brokers.nats_jwt import NKey, Operator
 from bus.testing.brokers.process import free_port
 from bus.testing.proxy import Proxy
+from bus_nats import LEAST
 from tests.backends.nats_kit import SECONDS, End, nats, refused, script
 
 SECRET = "hunter2-secret"
@@ -302,6 +303,27 @@ async def test_an_address_where_nobody_listens_or_that_has_no_name_is_tried_agai
     await failure(
         nats(addresses=["no-such-host.invalid:4222"]), Fault.UNREACHABLE, "no-such-host", "addresses"
     )
+    for host in "no..host", "h" * 64:
+        await failure(
+            nats(addresses=[host]), Fault.UNREACHABLE, f"{host}: that cannot be a name", "addresses"
+        )
+
+
+async def test_a_server_that_is_full_says_so(broker_of: BrokerFactory) -> None:
+    server = broker_of(NatsServer, options={"max_connections": 1})
+    end = await End(nats(addresses=[server.address])).connect()
+    await failure(nats(addresses=[server.address]), Fault.UNREACHABLE, "maximum connections exceeded")
+    await end.drop()
+
+
+async def test_a_server_that_takes_no_heartbeat_is_refused(broker_of: BrokerFactory) -> None:
+    """It would end each link with the first one, without end."""
+    server = broker_of(NatsServer, options={"max_payload": LEAST - 1})
+    await failure(nats(addresses=[server.address]), Fault.CONFIG, "max_payload is 511", "512", "addresses")
+    server.config["max_payload"] = LEAST
+    await asyncio.to_thread(server.restart)
+    end = await End(nats(addresses=[server.address])).connect()
+    await end.drop()
 
 
 @asynccontextmanager

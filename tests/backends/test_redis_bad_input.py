@@ -23,6 +23,7 @@ from bus.testing.brokers.redis import RedisServer
 from bus.testing.brokers.redis_cluster import RedisCluster
 from bus.testing.brokers.redis_sentinel import RedisSentinel
 from bus.testing.proxy import Proxy
+from tests.backends.nats_kit import assert_without_frames_of_a_login
 from tests.backends.redis_kit import (
     CHANNEL,
     SECONDS,
@@ -170,8 +171,9 @@ async def _heard(end: End) -> None:
 
 async def test_a_permission_that_is_missing_ends_the_bus_before_it_is_ready(server: RedisServer) -> None:
     async with Bus.open(server.url_of("no-publish", "x"), cluster="kit") as bus:
-        with pytest.raises(AuthError, match=r"ACL SETUSER no-publish &bus\.kit"):
+        with pytest.raises(AuthError, match=r"ACL SETUSER no-publish &bus\.kit") as caught:
             await bus.ready(SECONDS)
+        assert_without_frames_of_a_login(caught.value)
         assert bus.status().state == "FATAL"
 
 
@@ -325,6 +327,17 @@ async def test_what_a_server_answers_to_a_login_is_sorted(
         assert isinstance(error, kind)
         assert text in str(error)
         assert f"127.0.0.1:{server.port}" in str(error)
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"+OK\r\n"])
+async def test_what_is_no_redis_server_names_the_url(scheme: str, answer: bytes) -> None:
+    """Also one that hangs up in the middle of a TLS handshake, of which asyncio has nothing to say."""
+    async with script(answer) as server:
+        error = await error_of(redis(f"{scheme}://:{WRONG}@127.0.0.1:{server.port}"))
+        assert f"127.0.0.1:{server.port}" in str(error)
+        assert "url" in str(error)
+        assert ": . " not in str(error)
 
 
 # -- clusters and sentinels ------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import cast
 import pytest
 
 from bus import AuthError, ConfigError
+from bus.config import Duration, Redis, Uri, decode
 from bus.errors import LinkError, TlsError
 from bus.testing.brokers.certificates import Certificates
 from bus.testing.brokers.fixtures import BrokerFactory
@@ -141,10 +142,20 @@ async def test_the_url_has_user_and_password(broker_of: BrokerFactory) -> None:
 @effect("Redis", "url", "?protocol=3: RESP3")
 async def test_the_url_can_want_resp3(redis_server: RedisServer) -> None:
     for query, version in ("", "2"), ("?protocol=2", "2"), ("?protocol=3", "3"), ("?protocol=resp3", "3"):
-        async with ends(redis(redis_server.url + query)) as (end,):
-            assert {one["resp"] for one in await clients(redis_server)} == {version}
-            await end.link.send(b"hello")
-            await hears(end, b"hello")
+        # As a field, and as the whole configuration, where other fields may stand beside it.
+        for source in redis(redis_server.url + query), f"{redis_server.url}{query or '?db=0'}&timeout=5s":
+            async with ends(source) as (end,):
+                assert {one["resp"] for one in await clients(redis_server)} == {version}
+                await end.link.send(b"hello")
+                await hears(end, b"hello")
+
+
+def test_what_a_url_says_to_redis_stays_in_it_and_is_hidden_like_a_login() -> None:
+    source = decode("redis://h:1/2?username=u&password=p%40ss%26word%25&timeout=5s")
+    assert source == Redis(
+        url=Uri("redis://h:1/2?username=u&password=p%40ss%26word%25"), timeout=Duration("5s")
+    )
+    assert "ss%26" not in repr(source)
 
 
 @effect("Redis", "url", "?ssl_cert_reqs=none and ?ssl_check_hostname=false: the server is verified less")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack, suppress
 
 import anyio
 import pytest
@@ -207,3 +208,112 @@ async def test_a_fatal_bus_is_mended_by_another_configuration() -> None:
             await a.ready()
             await a.flush()
             assert a.status().state == "READY"
+
+
+async def moved(buses: list[Bus], to: FakeSystem, starts: list[float], timeout: float = 15) -> list[bool]:
+    """Who is on the new system in the end, when each begins at its own time."""
+    found = [False] * len(buses)
+
+    async def moves(place: int) -> None:
+        await asyncio.sleep(starts[place])
+        with suppress(TimeoutError):
+            await buses[place].reconfigure(to.coordinator, timeout)
+            found[place] = True
+
+    async with anyio.create_task_group() as group:
+        for place in range(len(buses)):
+            group.start_soon(moves, place)
+    return found
+
+
+LATE = [tenths / 10 for tenths in range(130, 181, 4)]
+SCHEDULES = [[0.0, start] for start in LATE] + [[0.0, early, start] for early in (0, 8, 14) for start in LATE]
+
+
+@pytest.mark.parametrize("starts", SCHEDULES, ids=str)
+def test_late_or_not_at_all_they_end_on_one_system(starts: list[float]) -> None:
+    """However they begin, also while the first one gives up: nobody is left alone on either side."""
+
+    @simulated
+    async def end_on_one_system() -> None:
+        with FakeSystem() as old, FakeSystem() as new:
+            cluster = cluster_name()
+            async with AsyncExitStack() as stack:
+                nodes = [
+                    await stack.enter_async_context(Bus.open(old.coordinator, node=name, cluster=cluster))
+                    for name in "abc"[: len(starts)]
+                ]
+                for node in nodes:
+                    await node.ready(peers=len(nodes) - 1)
+                found = await moved(nodes, new, starts)
+        assert len(set(found)) == 1, found
+        # Well before the end of the time they go, well after it they stay.
+        assert found[0] or starts[-1] > 13
+        assert not found[0] or starts[-1] < 16
+
+    end_on_one_system()
+
+
+@simulated
+async def test_who_missed_it_hears_both_links_and_may_follow() -> None:
+    with FakeSystem() as old, FakeSystem() as new:
+        cluster = cluster_name()
+        async with (
+            Bus.open(old.coordinator, node="a", cluster=cluster) as a,
+            Bus.open(old.coordinator, node="b", cluster=cluster) as b,
+            Bus.open(old.coordinator, node="c", cluster=cluster) as c,
+            c.subscribe(Note) as inbox,
+        ):
+            for bus in (a, b, c):
+                await bus.ready(peers=2)
+
+            async def publishes() -> None:
+                for note in notes(1, 400):
+                    a.publish(note)
+                    await asyncio.sleep(0.1)
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(publishes)
+                assert await moved([a, b], new, [0, 1], timeout=10) == [False, False]
+                assert [len(bus.status().links) for bus in (a, b, c)] == [1, 1, 1]
+                assert await moved([a, b, c], new, [0, 0.5, 9], timeout=10) == [True, True, True]
+            assert await take(inbox, 400) == notes(1, 400)
+            assert not old.links
+            assert all(peer.lost == 0 for bus in (a, b, c) for peer in bus.status().peers)
+
+
+@simulated
+async def test_who_dies_meanwhile_is_waited_for_until_the_end() -> None:
+    """It may start again on the old link: only then is it known who has to give way."""
+    with FakeSystem() as old, FakeSystem() as new:
+        cluster = cluster_name()
+        async with (
+            Bus.open(old.coordinator, node="a", cluster=cluster) as a,
+            Bus.open(old.coordinator, node="b", cluster=cluster) as b,
+        ):
+            await a.ready(peers=1)
+            await b.ready(peers=1)
+            # Its heart stops: no tick, no frame, no goodbye.
+            (link,) = b._node.links  # pyright: ignore[reportPrivateUsage]  # a process cannot die in a test
+            await link.stop(1)
+            before = asyncio.get_running_loop().time()
+            await a.reconfigure(new.coordinator, timeout=30)
+            assert asyncio.get_running_loop().time() - before >= 30
+            assert [state.state for state in a.status().peers] == ["DOWN"]
+
+
+@simulated
+async def test_who_says_goodbye_meanwhile_is_not_waited_for() -> None:
+    with FakeSystem() as old, FakeSystem() as new:
+        cluster = cluster_name()
+        async with Bus.open(old.coordinator, node="a", cluster=cluster) as a:
+            async with Bus.open(old.coordinator, node="b", cluster=cluster) as b:
+                await a.ready(peers=1)
+                await b.ready(peers=1)
+                moving = asyncio.create_task(a.reconfigure(new.coordinator, timeout=60))
+                await asyncio.sleep(2)
+                assert not moving.done()
+            before = asyncio.get_running_loop().time()
+            await moving
+            # With nobody to hear, the new link looks for others once, and is ready alone.
+            assert asyncio.get_running_loop().time() - before < 15

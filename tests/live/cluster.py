@@ -115,7 +115,8 @@ class LiveNode:
         response = self.call("x:Coordinator/set", {"update": {"singleton": patch}, **arguments})
         if "type" in response:
             return response
-        return cast("Json", (response["notUpdated"] or {}).get("singleton") or {})
+        refused: Json = response["notUpdated"] or {}
+        return cast("Json", refused.get("singleton", {}))
 
     def object(self) -> Json:
         """What is stored."""

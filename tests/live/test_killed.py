@@ -17,7 +17,7 @@ from tests.faults.history import Delivered, Gapped, History, judge
 from tests.live.cluster import LiveCluster, patch_of, until
 
 # Longer than it takes to start again, and to take somebody for dead (10 s).
-SWITCH = 20.0
+SWITCH = 14.0
 
 
 def check(runs: list[History]) -> None:
