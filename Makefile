@@ -14,7 +14,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format coverage bench faults sim clean
+.PHONY: help demo test check format coverage bench faults live sim clean
 # A recipe that fails must not leave a stamp that says it worked.
 .DELETE_ON_ERROR:
 
@@ -48,6 +48,9 @@ bench: $(VENV)/develops ## throughput and latency beside the raw clients
 # Goes on where it was stopped: what is in tests/faults/results.jsonl is not run again.
 faults: $(VENV)/develops ## brokers die, freeze and fail over under load, 20 times each; ARGS="nats kill"
 	@$(PY) -m tests.faults $(ARGS)
+
+live: $(VENV)/develops ## a cluster under load moves through four systems and back, 5 rounds
+	@$(PY) -m tests.live $(ARGS)
 
 sim: $(VENV)/develops ## the long simulation; SEEDS=n for another number of seeds
 	@$(PY) -m pytest tests/simulation -q --timeout=0 --seeds $(SEEDS) $(ARGS)

@@ -43,7 +43,7 @@ class Bus:
 
     def __init__(
         self, coordinator: Coordinator, name: str, channel: str, events: Iterable[type[Event]],
-        limits: Limits,
+        limits: Limits, store: object,
     ) -> None:  # fmt: skip
         self._types = EventTypes()
         self._types.add(events)
@@ -53,6 +53,7 @@ class Bus:
         self._router = Router(self._types, self._on_change)
         self._node = Node(name, opening.new_epoch(), channel, limits, self._router)
         self._coordinator = coordinator
+        self._store = store
         self._connection = opening.prepare(self._node, coordinator)
         self._subscriptions: dict[Subscription[Event], None] = {}
         self._memberships: weakref.WeakSet[Membership] = weakref.WeakSet()
@@ -81,7 +82,7 @@ class Bus:
         if key is not None:
             raise ConfigError("key: sealed frames are not part of this release; leave it out")
         decoded = opening.coordinator_of(coordinator, store)
-        return cls(decoded, name, channel, events, limits or Limits())
+        return cls(decoded, name, channel, events, limits or Limits(), store)
 
     async def __aenter__(self) -> Bus:
         if self._thread != _NOBODY or self._refusal is not Closed or self._closing is not None:
@@ -342,15 +343,14 @@ class Bus:
     async def reconfigure(self, coordinator: object, timeout: float = 15.0) -> None:
         """Move the running bus to another configuration without losing an event.
 
-        The new link runs beside the old one (both carry the log; duplicates fall out by number)
-        until everybody who is here lists us on it, so move all nodes at the same time; then the old
-        one is closed. If that takes longer than `timeout` seconds the new link is dropped and
-        nothing has changed. Raises ConfigError, TimeoutError, UsageError.
+        The new link runs beside the old one (both carry the log; duplicates fall out by number) until
+        everybody here lists us on it, so move all nodes at once; then the old one is closed. After `timeout`
+        seconds the new one is dropped, nothing has changed. Raises ConfigError, TimeoutError, UsageError.
         """
         self._check_open("reconfigure")
         if self._is_reconfiguring:
             raise UsageError("reconfigure() is already running")
-        decoded = opening.coordinator_of(coordinator, None)
+        decoded = opening.coordinator_of(coordinator, self._store)
         connection = opening.prepare(self._node, decoded)
         if connection is not None:
             opening.check_loop(connection, self._node.loop.name)

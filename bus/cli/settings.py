@@ -253,12 +253,7 @@ def _stored(values: Mapping[str, Value]) -> tuple[Coordinator | None, str]:
         return None, ""
     store = Store(folder, variants())
     store.adopt()
-    if store.broken:
-        from bus.config import Disabled
-
-        # As the node does: nobody knows what it said.
-        return Disabled(), store.broken
-    return (store.current.object if store.current else None), ""
+    return store.opening(), store.broken
 
 
 def need_system(settings: Settings) -> Coordinator:

@@ -50,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--ca-file", metavar="FILE", help="authorities to trust, PEM (BUS_CA_FILE)")
     group.add_argument("--profile", metavar="NAME", help="of ~/.config/bus/cli.toml (BUS_PROFILE)")
     group.add_argument(
-        "--timeout", type=float, default=60.0, metavar="SECONDS", help="for one answer (default 60)"
+        "--timeout", type=float, default=90.0, metavar="SECONDS", help="for one answer (default 90)"
     )
 
 

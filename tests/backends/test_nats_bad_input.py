@@ -311,9 +311,9 @@ async def test_an_address_where_nobody_listens_or_that_has_no_name_is_tried_agai
 
 async def test_a_server_that_is_full_says_so(broker_of: BrokerFactory) -> None:
     server = broker_of(NatsServer, options={"max_connections": 1})
-    end = await End(nats(addresses=[server.address])).connect()
-    await failure(nats(addresses=[server.address]), Fault.UNREACHABLE, "maximum connections exceeded")
-    await end.drop()
+    async with Bus.open(server.url) as bus:
+        await bus.ready(SECONDS)  # when the fixture's own connection is gone
+        await failure(nats(addresses=[server.address]), Fault.UNREACHABLE, "maximum connections exceeded")
 
 
 async def test_a_server_that_takes_no_heartbeat_is_refused(broker_of: BrokerFactory) -> None:

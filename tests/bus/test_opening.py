@@ -224,3 +224,12 @@ async def test_outside_of_an_event_loop_nothing_starts() -> None:
             bus.__aenter__().send(None)
 
     await anyio.to_thread.run_sync(opens)
+
+
+async def test_a_later_default_is_the_store_of_open() -> None:
+    async with Bus.open("memory://", store="redis://127.0.0.1:1") as bus:
+        with pytest.raises(TimeoutError):
+            await bus.reconfigure(Default(), timeout=0.1)
+    async with Bus.open("memory://") as bus:
+        with pytest.raises(ConfigError, match="no store was given"):
+            await bus.reconfigure(Default(), timeout=0.1)
