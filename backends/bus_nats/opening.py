@@ -49,13 +49,14 @@ async def opened(address: str, config: Nats, name: str, who: Mapping[str, object
         if not client.is_connected:
             raise ConnectionResetError("it closed the connection during the handshake")
     except BaseException as error:
-        reader = client.parts().get("_io_reader")
+        reader: Any = client.parts().get("_io_reader")
         for part in ("_io_writer", "_bare_io_writer"):
             if (writer := client.parts().get(part)) is not None:
                 writer.transport.abort()
         if isinstance(error, ConnectionError) and reader is not None:
             # That of the writer only says "lost", these why: the server's last word, the alert of TLS.
-            said = _LAST_WORD.search(bytes(vars(reader)["_buffer"]))
+            unread: dict[str, Any] = reader.__dict__
+            said = _LAST_WORD.search(bytes(unread["_buffer"]))
             if said is not None:
                 raise _refused(said[1].decode(errors="replace")) from error
             if reader.exception() is not None:

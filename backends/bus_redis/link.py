@@ -79,8 +79,10 @@ class RedisLink:
 
     async def send(self, frame: bytes) -> None:
         """Write one PUBLISH; the core's window bounds what waits in the transport."""
-        if self._error is not None or self._is_closing:
-            raise LinkError("the link is closed") from self._error
+        if self._error is not None:
+            raise self._error
+        if self._is_closing:
+            raise LinkError("the link is closed")
         self._sent.append(self._now())
         self._publishing.write(b"".join((self._publish, b"$%d\r\n" % len(frame), frame, b"\r\n")))
 

@@ -15,10 +15,13 @@ from bus.cli.failure import CONNECTION, Failure
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Iterator, Sequence
 
     from bus.cli.census import NodeView
     from bus.cli.reach import Check
     from bus.config import Coordinator
+
+    _Add = Callable[[Check], None]
 
 WORDS = {"ok": "ok", "warn": "WARNING", "fail": "FAILED", "skip": "not asked"}
 STYLES = {"ok": "good", "warn": "warn", "fail": "bad", "skip": "dim"}
@@ -55,7 +58,7 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
     views: list[NodeView] = []
     if _reach(coordinator, add) and _try(coordinator, found, add) and not arguments.no_nodes:
-        views = _nodes(out, found, arguments, add)
+        views = _nodes(found, arguments, add)
     bad = [check for check in checks if check.status == "fail"]
     if out.is_json:
         out.json(
@@ -113,9 +116,7 @@ def _try(coordinator: Coordinator, found: settings.Settings, add: _Add) -> bool:
     return True
 
 
-def _nodes(
-    out: output.Output, found: settings.Settings, arguments: argparse.Namespace, add: _Add
-) -> list[NodeView]:
+def _nodes(found: settings.Settings, arguments: argparse.Namespace, add: _Add) -> list[NodeView]:
     """Who hears whom, as far as heartbeats say it."""
     import asyncio
 
@@ -126,28 +127,34 @@ def _nodes(
     except Failure as error:
         add(Check("nodes", "observer", "fail", error.message, ""))
         return []
+    for check in judged(views):
+        add(check)
+    return views
+
+
+def judged(views: Sequence[NodeView]) -> Iterator[Check]:
+    """What the heartbeats say, node by node."""
+    from bus.cli.reach import Check
+
     up = [view for view in views if view.state == "UP"]
     if not up:
-        add(Check("nodes", "observer", "warn", "nobody else is on the bus", "is the cluster the same there?"))
+        yield Check(
+            "nodes", "observer", "warn", "nobody else is on the bus", "is the cluster the same there?"
+        )
     names = [view.node for view in up]
     for view in up:
         place = view.node
-        if names.count(view.node) > 1:
-            add(Check("nodes", place, "fail", "several nodes have this name", "give each its own: --node"))
+        if names.count(place) > 1:
+            yield Check("nodes", place, "fail", "several nodes have this name", "give each its own: --node")
         if view.deaf_to is None:
-            add(Check("nodes", place, "skip", f"hears {len(view.hears)} that it named; more than 9 nodes"))
+            yield Check("nodes", place, "skip", f"named {len(view.hears)} that it hears; more than 9 nodes")
         elif view.deaf_to:
-            add(
-                Check(
-                    "nodes", place, "fail", f"does not hear {', '.join(view.deaf_to)}",
-                    "run bus doctor on its machine; are both on the same system, and may both publish?",
-                )
-            )  # fmt: skip
+            fix = "run bus doctor on its machine; are both on one system, and may both publish?"
+            yield Check("nodes", place, "fail", f"does not hear {', '.join(view.deaf_to)}", fix)
         else:
-            add(Check("nodes", place, "ok", f"hears {', '.join(view.hears) or 'nobody: it is alone'}"))
+            yield Check("nodes", place, "ok", f"hears {', '.join(view.hears) or 'nobody: it is alone'}")
         if view.lost:
-            add(Check("nodes", place, "warn", f"has lost {view.lost} events of the nodes that it hears"))
-    return views
+            yield Check("nodes", place, "warn", f"has lost {view.lost} events of the nodes that it hears")
 
 
 async def _listen(found: settings.Settings, arguments: argparse.Namespace) -> list[NodeView]:
@@ -159,9 +166,3 @@ async def _listen(found: settings.Settings, arguments: argparse.Namespace) -> li
     async with observing(found, arguments.timeout) as node:
         await anyio.sleep(max(0.0, arguments.seconds))
         return census(node)
-
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    _Add = Callable[[Check], None]

@@ -61,7 +61,7 @@ def value_of(text: str, field: Json) -> object:
     types = {name for one in (field, *options) for name in _as_list(one.get("type"))}
     if text == "null":
         return None
-    is_text = field.get("x-type") == "json5" or (types == {"string"} and not text.startswith('"'))
+    is_text = field.get("x-type") == "json5" or (types - {"null"} == {"string"} and not text.startswith('"'))
     if not is_text and text[:1] in ("{", "[", '"'):
         try:
             return cast("object", json.loads(text))

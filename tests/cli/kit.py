@@ -1,4 +1,4 @@
-"""What the tests of the command line share: commands in this process, commands as processes, nodes that run."""
+"""What the tests of the command line share: commands as processes, and nodes that run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +86,13 @@ class Node:
         given = {name: "" for name in os.environ if name.startswith("BUS_") and "BUS_TEST_" not in name}
         environment = {**own_path(), **given, "HOME": str(self.folder), **(env or {})}
         self.process = Process(f"bus-{name}", [*BUS, *words], self.folder, env=environment)
+        self._given = dict(pairwise(arguments)).get("--token-file")
         self.process.start(lambda: accepts("127.0.0.1", self.port) and self.token.exists())
 
     @property
     def token(self) -> Path:
-        return self.state / "admin.token"
+        """Of the administrator."""
+        return Path(self._given) if self._given else self.state / "admin.token"
 
     @property
     def env(self) -> dict[str, str]:

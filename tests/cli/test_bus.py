@@ -14,22 +14,26 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from bus import Bus, Message
-from bus.cli import watch
+from bus.cli import doctor, watch
+from bus.cli.census import census, row
 from bus.cli.failure import Failure
+from bus.cli.observer import Known, Observer
 from bus.cli.output import Output
 from bus.cli.watch import described
+from bus.isolation import current_loop
+from bus.protocol.control import Entry, Heartbeat
 from bus.signals import Gap, Overflow, Resync
 from bus.testing import MemoryFaults, run_sim
 from bus.testing.brokers import Broker, Certificates, NatsServer, free_port
 from bus.testing.brokers.fixtures import BrokerFactory
 from bus.testing.brokers.process import own_path
 from tests.cli.conftest import Cli
-from tests.cli.kit import BUS, Node, clean, until
+from tests.cli.kit import BUS, Node, clean
 
 
 @pytest.fixture(scope="session")
@@ -220,31 +224,29 @@ def test_top_without_a_terminal_prints_lines_and_no_codes(
     assert "\x1b" not in ran.out
 
 
-def on_a_terminal(words: list[str], seconds: float, env: dict[str, str]) -> tuple[int, str]:
-    """Run on a terminal of 80 x 24; Ctrl-C after some seconds."""
+def on_a_terminal(
+    words: list[str], env: dict[str, str], enough: str = "never", times: int = 1
+) -> tuple[int, str]:
+    """Run on a terminal of 80 x 24; Ctrl-C when it has said `enough` so many times."""
     pid, terminal = pty.fork()
     if not pid:
-        os.execve(
-            BUS[0],
-            [*BUS, *words],
-            clean(own_path()) | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"} | env,
-        )
+        size = {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+        os.execve(BUS[0], [*BUS, *words], clean(own_path()) | size | env)
     said = bytearray()
-    end = time.monotonic() + seconds
+    end = time.monotonic() + 20
     is_told = False
     os.set_blocking(terminal, False)
     while True:
         try:
-            if piece := os.read(terminal, 65_536):
-                said += piece
+            said += os.read(terminal, 65_536)
         except BlockingIOError:
             time.sleep(0.02)
-        except OSError:
+        except OSError:  # the other end is closed
             break
-        if time.monotonic() > end and not is_told:
+        if said.count(enough.encode()) >= times and not is_told:
             is_told = True
             os.write(terminal, b"\x03")
-        assert time.monotonic() < end + 10
+        assert time.monotonic() < end, said
     os.close(terminal)
     _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status), said.decode()
@@ -258,11 +260,9 @@ def test_top_on_a_terminal_is_drawn_anew_until_ctrl_c(
     if not has_rich:
         (tmp_path / "rich.py").write_text("raise ImportError\n")
         env["PYTHONPATH"] = os.pathsep.join([str(tmp_path), own_path()["PYTHONPATH"]])
-    code, said = on_a_terminal(
-        ["top", "--interval", "0.3", "--url", nats_server.url, "--cluster", "steady"], 3.2, env
-    )
+    words = ["top", "--interval", "0.3", "--url", nats_server.url, "--cluster", "steady"]
+    code, said = on_a_terminal(words, env, "bus.steady: 2 nodes", 2)
     assert code == 0, said
-    assert said.count("bus.steady: 2 nodes") >= 2
     assert "Traceback" not in said
     assert "\x1b[" in said
     assert ("\x1b[H\x1b[2J" in said) is not has_rich
@@ -273,7 +273,7 @@ def test_top_on_a_terminal_is_drawn_anew_until_ctrl_c(
     [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False), ({"NO_COLOR": ""}, True)],
 )
 def test_colour_on_a_terminal(env: dict[str, str], is_coloured: bool) -> None:
-    code, said = on_a_terminal(["describe", "Nats"], 20, env)
+    code, said = on_a_terminal(["describe", "Nats"], env)
     assert code == 0
     assert ("\x1b[1m" in said) is is_coloured
 
@@ -312,7 +312,7 @@ def failing(cli: Cli, *words: str) -> dict[str, str]:
     ran = cli("doctor", *words, "--json")
     assert ran.code == 7, ran.out
     (bad,) = [one for one in ran.json()["checks"] if one["status"] == "fail"]
-    return bad
+    return cast("dict[str, str]", bad)
 
 
 def test_the_doctor_names_a_host_that_nobody_knows(cli: Cli) -> None:
@@ -339,14 +339,15 @@ LOGIN = {"authUsername": "bus", "authSecret": {"@type": "Value", "secret": "bus-
 @pytest.mark.parametrize(
     ("options", "fields", "layer", "fix"),
     [
-        ({"auth": "password"}, {"authUsername": "bus", "authSecret": {"@type": "Value", "secret": "wrong-one"}},
+        ({"auth": "password"}, LOGIN | {"authSecret": {"@type": "Value", "secret": "wrong-one"}},
          "login", "check the user name and the secret"),
         ({"auth": "password"}, {"authSecret": {"@type": "File", "filePath": "/nowhere/pw"}},
          "secret", "set the variable, or make the file readable for this process"),
         ({"auth": "password", "permissions": {"publish": "none", "subscribe": "none"}}, LOGIN,
          "permission", "permit this user to publish and to subscribe on that channel"),
         ({"tls": "server"}, {"useTls": True}, "tls", "set tlsCa to its authority"),
-        ({"tls": "wrong_host"}, {"useTls": True, "tlsCa": "ca"}, "tls", "set tlsHostname to a name in the certificate"),
+        ({"tls": "wrong_host"}, {"useTls": True, "tlsCa": "ca"},
+         "tls", "set tlsHostname to a name in the certificate"),
         ({"tls": "expired"}, {"useTls": True, "tlsCa": "ca"}, "tls", "renew the certificate of the server"),
         ({"tls": "server"}, {"useTls": True, "tlsCa": "none"}, "tls", "name a file that is there, in PEM"),
     ],
@@ -384,19 +385,53 @@ def test_the_doctor_says_how_long_a_certificate_is_good(
         assert re.search(r"certificate good for \d+ days", tls["detail"])
 
 
-def test_the_doctor_finds_who_does_not_hear_whom(
-    nats_nodes: list[Node], nats_server: Broker, cli: Cli
-) -> None:
-    where = ["--url", nats_server.url, "--cluster", "steady"]
-    nats_nodes[1].process.pause()
+def heard(node: Observer, hears: dict[str, list[str]], silent: tuple[str, ...] = ()) -> None:
+    """As if each of these nodes had sent a heartbeat just now that names whom it hears."""
+    epochs = {name: number for number, name in enumerate(hears, 1)}
+    now = node.loop.now()
+    for name, others in hears.items():
+        at = now - 5 if name in silent else now
+        entries = {epochs[other]: (at, Entry(epochs[other], 7, 2, 0, 0)) for other in others}
+        beat = Heartbeat(name=name, counter=1, uptime_us=3_600_000_000, last=10, held=4, sent=10)
+        node.known[epochs[name]] = Known(beat, at, entries)
+
+
+async def test_who_does_not_hear_whom_is_found_in_the_heartbeats() -> None:
+    node = Observer("x", "spy")
+    node.start(current_loop(), 0)
     try:
-        # Silent for the observer; the other one still names it for some seconds, and is not blamed.
-        ran = cli("doctor", *where, "--for", "4", "--json")
-        states = {one["node"]: one["state"] for one in ran.json()["nodes"]}
-        assert states.get("node-2") != "UP"
+        heard(node, {"a": ["b", "c"], "b": ["a"], "c": ["a", "b"], "d": ["a"]}, silent=("d",))
+        views = {view.node: view for view in census(node)}
+        assert {name: view.deaf_to for name, view in views.items()} == {
+            "a": [],
+            "b": ["c"],
+            "c": [],
+            "d": None,
+        }
+        assert views["d"].state == "SILENT"
+        assert (views["a"].published, views["a"].held, views["a"].lost, views["a"].behind) == (10, 7, 4, 6)
+        assert row(views["b"]) == ("b", "UP", "1h00", "10", "1 not c", "2", "3")
+        # Ten nodes: a heartbeat has no room for nine others, so silence about one means nothing.
+        heard(node, {f"n{number}": [] for number in range(10)})
+        assert {view.deaf_to for view in census(node)} == {None}
     finally:
-        nats_nodes[1].process.resume()
-    until(lambda: cli("doctor", *where, "--for", "1.2", "--json").code == 0, seconds=20)
+        await node.close(0.5)
+
+
+async def test_the_doctor_blames_who_does_not_hear(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Observer("x", "spy")
+    node.start(current_loop(), 0)
+    heard(node, {"a": ["b"], "b": []})
+    views = census(node)
+    await node.close(0.5)
+    checks = list(doctor.judged(views))
+    assert [(one.place, one.status, one.detail) for one in checks if "hear" in one.detail] == [
+        ("a", "ok", "hears b"), ("b", "fail", "does not hear a"),
+    ]  # fmt: skip
+    twins = [views[0], views[0]._replace(epoch=99)]
+    assert any("several nodes have this name" in one.detail for one in doctor.judged(twins))
+    assert [one.detail for one in doctor.judged([])] == ["nobody else is on the bus"]
+    assert [one.status for one in doctor.judged([views[0]._replace(deaf_to=None, lost=0)])] == ["skip"]
 
 
 def test_a_loss_is_an_object_of_its_own() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jsonschema
 import pytest
@@ -88,12 +88,12 @@ def test_every_field_can_be_set_by_its_variable(
     from bus.config import encode
 
     whole = encode(one_of(cls), reveal=True)
-    properties = typed.variant(known_schema(), cls.__name__)
+    properties = cast("dict[str, dict[str, object]]", typed.variant(known_schema(), cls.__name__))
     monkeypatch.setenv("BUS_COORDINATOR__TYPE", cls.__name__)
     for name, value in whole.items():
         if name == "@type" or value is None:
             continue
-        variable = str(properties[name]["x-env"])  # type: ignore[index]  # pyright: ignore
+        variable = str(properties[name]["x-env"])
         text = value if isinstance(value, str) else json.dumps(value)
         monkeypatch.setenv(variable, text)
     found = shown(cli)
