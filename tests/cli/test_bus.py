@@ -413,19 +413,19 @@ async def test_who_does_not_hear_whom_is_found_in_the_heartbeats() -> None:
         assert row(views["b"]) == ("b", "UP", "1h00", "10", "1 not c", "2", "3")
         # Ten nodes: a heartbeat has no room for nine others, so silence about one means nothing.
         heard(node, {f"n{number}": [] for number in range(10)})
-        assert {view.deaf_to for view in census(node)} == {None}
+        assert [view.deaf_to for view in census(node)] == [None] * 10
     finally:
         await node.close(0.5)
 
 
-async def test_the_doctor_blames_who_does_not_hear(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_doctor_blames_who_does_not_hear() -> None:
     node = Observer("x", "spy")
     node.start(current_loop(), 0)
     heard(node, {"a": ["b"], "b": []})
     views = census(node)
     await node.close(0.5)
     checks = list(doctor.judged(views))
-    assert [(one.place, one.status, one.detail) for one in checks if "hear" in one.detail] == [
+    assert [(one.place, one.status, one.detail) for one in checks if one.status != "warn"] == [
         ("a", "ok", "hears b"), ("b", "fail", "does not hear a"),
     ]  # fmt: skip
     twins = [views[0], views[0]._replace(epoch=99)]
