@@ -196,7 +196,7 @@ async def test_line_34_a_bug_of_ours_shows_no_secret(
     logging.getLogger("bus").addHandler(handler)
     secret = "".join([CANARY])
 
-    async def fails(*args: object) -> None:
+    async def fails(*args: object, **options: object) -> None:
         raise RuntimeError(f"while storing {secret}")
 
     monkeypatch.setattr("bus.admin.cutover.Cutover._save", fails)

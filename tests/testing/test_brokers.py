@@ -542,9 +542,13 @@ class TestNats:
             assert client.log_in() == "PONG"
             server.signal("ldm")
             until(lambda: not accepts("127.0.0.1", server.port), 5, lambda: "it still listens")
-            client.say("PING")
-            assert client.hear() == "PONG"
-            assert client.info["ldm"] is True
+
+            def is_told() -> bool:
+                # It closes its port first, and tells its clients a moment later.
+                client.say("PING")
+                return client.hear() == "PONG" and client.info.get("ldm") is True
+
+            until(is_told, 5, lambda: "it does not tell its clients")
 
     def test_a_changed_configuration_is_reloaded(self, broker_of: BrokerFactory) -> None:
         server = broker_of(NatsServer, auth="token", token="old")
