@@ -10,6 +10,7 @@ import asyncio
 import importlib
 import random
 import ssl
+from abc import ABC, abstractmethod
 from binascii import crc_hqx
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar, cast
@@ -40,7 +41,7 @@ FAULTS: dict[type[BaseException], Fault] = {
 }  # fmt: skip
 
 
-class _Backend(Generic[ConfigT]):
+class _Backend(ABC, Generic[ConfigT]):
     """What the three have in common."""
 
     features: ClassVar[Features] = Features(confirms=True, max_message=4 << 20, asyncio_only=True)
@@ -76,8 +77,8 @@ class _Backend(Generic[ConfigT]):
         """What we raise says it by its class."""
         return next((fault for kind, fault in FAULTS.items() if isinstance(exc, kind)), None)
 
-    async def _connect(self, until: float) -> RedisLink:
-        raise NotImplementedError
+    @abstractmethod
+    async def _connect(self, until: float) -> RedisLink: ...
 
     async def _access(
         self, until: float, fields: str, user: str | None, secret: Secret, *, by_url: bool = True

@@ -118,7 +118,8 @@ def _reload_on_hangup(admin: AdminServer) -> None:
         running.add(task)
         task.add_done_callback(running.discard)
 
-    with suppress(NotImplementedError):
+    # Windows has no such handlers, and no SIGHUP.
+    with suppress(NotImplementedError, AttributeError):
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
 
 
