@@ -47,7 +47,9 @@ def remaining() -> int:
     """How many containers there are, of ours (testcontainers marks them)."""
     client = cast("Callable[[], Client]", importlib.import_module("docker").from_env)()
     try:
-        return len(client.containers.list(all=True, filters={"label": "org.testcontainers"}))
+        return len(
+            client.containers.list(all=True, filters={"label": "org.testcontainers"}, ignore_removed=True)
+        )
     finally:
         client.close()
 
