@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bus.isolation import Waker
     from bus.protocol.frame import Header
     from bus.protocol.inbox import Inbox
-    from bus.protocol.peer import Peer
+    from bus.protocol.peer import Peer, Sink
     from bus.signals import Change, GapReason, Loss
 
 log = logging.getLogger("bus")
@@ -121,6 +121,8 @@ class Router:
     def __init__(self, types: EventTypes, on_change: Callable[[Change], None]) -> None:
         self.unknown = 0
         self.callback_errors: Counter[str] = Counter()
+        # Sees everything as it comes, undecoded, so that it costs little: the live view, while somebody looks.
+        self.tap: Sink | None = None
         self._types = types
         self._on_change = on_change
         self._by_type: dict[type[Event], dict[Route[Event], None]] = {}
@@ -151,6 +153,8 @@ class Router:
 
     def events(self, peer: Peer, header: Header, frame: bytes, skip: int) -> None:
         """The events of one DATA frame, in order."""
+        if self.tap is not None:
+            self.tap.events(peer, header, frame, skip)
         events: list[Event] | None = None
         try:
             body = events_of(frame, header)
@@ -168,11 +172,15 @@ class Router:
 
     def loss(self, loss: Loss) -> None:
         """A loss of one peer is everybody's: nobody knows what was in it."""
+        if self.tap is not None:
+            self.tap.loss(loss)
         for route in list(self._all):
             route.tell(loss)
 
     def change(self, change: Change) -> None:
         """A change of membership."""
+        if self.tap is not None:
+            self.tap.change(change)
         self._on_change(change)
 
     def echo(self, event: Event, size: int) -> None:
@@ -236,6 +244,8 @@ class Router:
     ) -> None:
         peer.spoil(first, last)
         gap = Gap(peer.node, peer.epoch, ((first, last),), reason)
+        if self.tap is not None:
+            self.tap.loss(gap)
         for route in list(routes):
             route.tell(gap)
 

@@ -1,5 +1,8 @@
 """`bus run`: a node and its admin server, until SIGTERM or SIGINT; SIGHUP reads certificate and tokens again.
 
+With `--app module:function` the function runs with the bus, and the node ends with it when it fails: an
+application with an admin server, and no main program of its own.
+
 The settings, and which of them wins: `bus.cli.settings`. A node that cannot reach its messaging system goes
 on trying; one whose configuration is refused stays, too, so that the admin server can mend it.
 """
@@ -9,11 +12,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, cast
 
 from bus.cli import output, settings
-from bus.cli.failure import CONNECTION, Failure
+from bus.cli.failure import CONNECTION, OTHER, Failure
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from bus import Bus
     from bus.admin import AdminServer
@@ -57,8 +60,10 @@ async def _run(found: settings.Settings, name: str) -> int:
     from contextlib import AsyncExitStack
 
     from bus import Bus
-    from bus.cli.modules import event_types
+    from bus.cli.modules import application, event_types
 
+    app = found.text("app")
+    work = application(app) if app else None
     types = [cls for tag, cls in event_types(found.texts("import")).items() if tag != 0]
     bus = Bus.open(
         found.coordinator, node=name, cluster=found.text("cluster") or "default", events=types,
@@ -70,13 +75,31 @@ async def _run(found: settings.Settings, name: str) -> int:
         if has_admin:
             admin = await stack.enter_async_context(_admin(bus, found))
             _reload_on_hangup(admin)
-        watching = asyncio.create_task(_tell_ready(bus, has_admin=has_admin))
+        tasks = {asyncio.create_task(_tell_ready(bus, has_admin=has_admin))}
+        if app and work is not None:
+            tasks.add(asyncio.create_task(_work(app, work, bus)))
         try:
-            await watching
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
             await asyncio.Event().wait()
         finally:
-            watching.cancel()
+            for task in tasks:
+                task.cancel()
+            # The application may use its bus while it ends.
+            await asyncio.wait(tasks)
     return 0
+
+
+async def _work(app: str, work: Callable[[Bus], Awaitable[object]], bus: Bus) -> None:
+    """The application. Raises Failure when it does; a node whose application has returned goes on."""
+    import logging
+
+    try:
+        await work(bus)
+    except Exception as error:
+        logging.getLogger("bus").exception("%s has failed", app)
+        raise Failure(OTHER, "applicationFailed", f"{app}: {type(error).__name__}: {error}") from None
 
 
 def _admin(bus: Bus, found: settings.Settings) -> AdminServer:

@@ -46,6 +46,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("node", "BUS_NODE", "text", None, "name of this node (default <host>:<pid>)"),
     Setting("cluster", "BUS_CLUSTER", "text", "default", "nodes of one cluster hear each other"),
     Setting("import", "BUS_IMPORT", "list", [], "module with event classes (may be given again)"),
+    Setting("app", "BUS_APP", "text", None, "module:function to run with the bus of this node"),
     Setting("store", "BUS_STORE", "text", None, "URL of the Redis that the variant Default means"),
     Setting("listen", "BUS_LISTEN", "text", "127.0.0.1:8080", "host:port of the admin server; off: none"),
     Setting("stateDir", "BUS_STATE_DIR", "text", None, "directory for object, tokens, audit trail"),

@@ -52,8 +52,12 @@ def _redis_format(schemes: tuple[str, ...], example: str, database: str) -> Form
         before, _, query = rest.partition("?")
         if scheme != "unix" and not re.fullmatch(database, before.partition("/")[2]):
             return "the path can only be the number of a database, and a cluster has only 0"
+        given: set[str] = set()
         for part in query.split("&") if query else ():
             name, _, value = part.partition("=")
+            if name in given:
+                return "behind the ? one name stands twice; keep one of the two"
+            given.add(name)
             if not re.fullmatch(_OPTIONS.get(name, "(?!)"), value):
                 return f"behind the ? can stand {', '.join(_OPTIONS)}, with a value that it has"
         return None

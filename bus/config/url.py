@@ -85,20 +85,24 @@ def _split(scheme: str, rest: str, variant: type[Coordinator]) -> tuple[Url, lis
         raise ConfigError("there is an @ without a user or password in front of it")
     if "," in hosts and not all(hosts.split(",")):
         raise ConfigError("between two commas the host is missing")
+    options: dict[str, str] = {}
     pairs: list[tuple[str, str]] = []
     for part in query.split("&") if query else []:
-        name, _, value = part.partition("=")
-        pairs.append((_plain(name), _plain(value)))
+        name, _, value = (_plain(text) for text in part.partition("="))
+        if name in variant.url_options and name not in options:
+            options[name] = value
+        else:
+            pairs.append((name, value))
     url = Url(
         scheme=scheme,
         user=_plain(user) if at else None,
         password=_plain(password) if colon else None,
         hosts=tuple(hosts.split(",")) if hosts else (),
         path=_plain(path),
-        options={name: value for name, value in pairs if name in variant.url_options},
+        options=options,
         text=f"{scheme}://{before}",
     )
-    return url, [pair for pair in pairs if pair[0] not in variant.url_options]
+    return url, pairs
 
 
 def _plain(text: str) -> str:
@@ -129,7 +133,9 @@ def _merged(
     from_query: dict[str, object] = {}
     for name, text in query:
         field, _, inner = name.partition("/")
-        if field not in fields or (inner and not _is_secret(fields[field])):
+        if name in url.options:
+            check.add(name, "duplicate", "is given twice in the URL")
+        elif field not in fields or (inner and not _is_secret(fields[field])):
             others = [other for other in variants if other is not variant]
             check.unknown("", name, variant, others, variant.url_options)
         elif field in given or field in from_query:

@@ -24,7 +24,7 @@ from bus.protocol.frame import MAX_SEQ, REPEAT
 from bus.signals import Change, Gap, GapReason, Loss, Resync
 
 if TYPE_CHECKING:
-    from bus.protocol.control import Heartbeat
+    from bus.protocol.control import Entry, Heartbeat
     from bus.protocol.frame import Header
 
 # Seconds from one request to the next while nothing comes (rule 3); the last one repeats.
@@ -34,6 +34,8 @@ NOT_HEARD = 3.0
 DOWN = 10.0
 TOLD = 30.0
 BYE_TIMEOUT = 1.0
+# Epochs that a peer may speak of before the older half is forgotten: a forged heartbeat names any number.
+MAX_HEARS = 512
 
 
 class Sink(Protocol):
@@ -98,6 +100,8 @@ class Peer:
         self.implausible = 0
         self.gaps: list[tuple[int, int]] = []
         self.account_of_us: Account | None = None
+        # Whom it hears, by its own words: epoch -> (its stamp when it said so, what it said).
+        self.hears: dict[int, tuple[int, Entry]] = {}
         self._sink = sink
         self._hold = hold
         self._held: dict[int, tuple[Header, bytes]] = {}
@@ -129,6 +133,10 @@ class Peer:
             self.digest, self.generation = beat.digest, beat.generation
             # Not the highest that was ever said: an untrue heartbeat must not stand for ever.
             self.last, self.held = beat.last, beat.held
+            for entry in beat.entries:
+                self.hears[entry.epoch] = (sent_us, entry)
+            if len(self.hears) > MAX_HEARS:
+                self._forget_old_words()
         self.target = max(self.target, min(beat.sent, self.last))
         if sent_us > self.newest_us:
             self._refute()
@@ -288,6 +296,11 @@ class Peer:
         # Untrue heartbeats can lose the same numbers again, and heartbeats of ours carry the sum.
         self.lost = min(self.lost + last - first + 1, MAX_SEQ - 1)
         self.gaps = [*self.gaps[1 - MAX_RANGES :], (first, last)]
+
+    def _forget_old_words(self) -> None:
+        """Epochs come and go: the newer half of what it said of them is enough."""
+        by_age = sorted(self.hears.items(), key=lambda said: said[1][0])
+        self.hears = dict(by_age[len(by_age) // 2 :])
 
     def _refute(self) -> None:
         """The newest word of the sender: no number above its `last` can be true (rule 8)."""

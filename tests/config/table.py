@@ -268,6 +268,8 @@ TABLE: dict[type[Coordinator], dict[str, Field]] = {
                 ("redis://h\nx", "format", ""),
                 ("redis://h?protocol=4", "format", ""),
                 ("redis://h?db=x", "format", ""),
+                ("redis://h?protocol=3&protocol=2", "format", ""),
+                ("redis://h?db=1&db=1", "format", ""),
                 ("redis://h?color=red", "format", ""),
                 ("rediss://h?ssl_cert_reqs=maybe", "format", ""),
             ],

@@ -34,7 +34,7 @@ class Word(Event, tag="word"):
 
 
 class Containers(Protocol):
-    def list(self, *, all: bool, filters: Mapping[str, str]) -> list[object]: ...
+    def list(self, *, all: bool, filters: Mapping[str, str], ignore_removed: bool) -> list[object]: ...
 
 
 class Client(Protocol):
