@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TypeVar, cast, overload
 
 import anyio
 
-from bus import opening, progress
-from bus.errors import Closed, ConfigError, Forked, TooLarge, UsageError, WrongThread
+from bus import opening, progress, refusals
+from bus.errors import Closed, ConfigError, Forked, UsageError
 from bus.event import Event, EventTypes, Message
 from bus.inlet import ThreadInlet
 from bus.isolation import Job, Waker, current_loop, sleep
@@ -91,7 +91,8 @@ class Bus:
         if self._connection is not None:
             opening.check_loop(self._connection, loop.name)
         self._node.start(loop, 0)
-        self._append = self._node.engine.append
+        self._log = self._node.engine.log
+        self._lane = self._log.lane
         if self._connection is not None:
             self._node.add(self._connection)
         self._thread = get_ident()
@@ -115,14 +116,19 @@ class Bus:
         Raises UsageError (not encodable), TooLarge, UnknownEventType, Closed, WrongThread, Forked;
         the bus lives on.
         """
-        # The hot path: one comparison for open, thread and fork; for the size (in `append`); for the rest.
+        # The hot path: one comparison for open, thread and fork; for the size; for the rest.
         if get_ident() != self._thread:
             raise self._refuse("publish")
         if event.__class__ not in self._known:
             self._types.add((event.__class__,))
         try:
             body = self._encode(event)
-            seq = self._append(body)
+            # `Log.append`, without the call: it costs a fifth of the time of `publish`.
+            lane = self._lane
+            lane.append(body)
+            seq = lane.base + len(lane)
+            if len(lane) >= lane.full or len(body) > lane.light:
+                seq = self._log.weigh(len(body))
         except Exception as error:
             raise self._unfit(event, error) from error
         if self._node.is_alert:
@@ -146,7 +152,7 @@ class Bus:
 
     def _take_foreign(self) -> None:
         for event, body in self._inlet.take():
-            self._append(body)
+            self._log.append(body)
             if self._node.is_alert:
                 self._node.alert(event, body)
 
@@ -162,22 +168,11 @@ class Bus:
         return body
 
     def _unfit(self, event: Event, error: Exception) -> UsageError:
-        name = type(event).__name__
-        if isinstance(error, Oversize):
-            return TooLarge(
-                f"{name} takes {error.size} bytes encoded; at most {self._limits.event} are allowed "
-                "(Limits.event): send a reference to the data instead of the data"
-            )
-        return UsageError(f"{name} cannot be encoded: {error}")
+        return refusals.unfit(event, error, self._limits.event)
 
     def _refuse(self, call: str) -> UsageError:
-        if self._thread != _NOBODY:
-            return WrongThread(
-                f"{call}() was called outside the thread of the bus: use publish_from_thread()"
-            )
-        if self._refusal is Forked:
-            return Forked(f"{call}(): this bus was opened before os.fork(); open a new one in the child")
-        return Closed(f"{call}(): the bus is not open (use it inside `async with`, before aclose())")
+        is_open, is_forked = self._thread != _NOBODY, self._refusal is Forked
+        return refusals.misplaced(call, is_open=is_open, is_forked=is_forked)
 
     def _check_open(self, call: str) -> None:
         if get_ident() != self._thread:

@@ -77,7 +77,6 @@ class Node:
         self.engine = Engine(
             self.name, self.epoch, self.limits, self._router, loop.now(), self._random.randrange
         )
-        self.engine.digest = digest
         self._ticker = loop.spawn(self._tick_for_ever, "bus.ticker")
 
     def add(self, connection: Connection) -> Supervisor:
@@ -187,6 +186,9 @@ class Node:
 
     def _cursor(self) -> int:
         """The next number that the furthest link will send."""
+        if len(self.links) == 1:  # nearly always, and asked for at every `room()`
+            (link,) = self.links
+            return link.outlet.cursor
         return max((link.outlet.cursor for link in self.links), default=self.engine.log.last + 1)
 
     def confirmed(self) -> int:

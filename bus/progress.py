@@ -68,7 +68,9 @@ async def room(node: Node) -> None:
     limits = node.limits
 
     def has_room() -> bool:
-        return node.unsent_events() * 2 < limits.log_events and node.unsent() * 2 < limits.log_bytes
+        return node.unsent_events() * 2 < limits.log_events and (
+            node.is_unsent_light() or node.unsent() * 2 < limits.log_bytes
+        )
 
     events = node.unsent_events()
     if events <= BREATHE_EVENTS and events * 2 < limits.log_events and node.is_unsent_light():
@@ -98,7 +100,7 @@ async def confirm(node: Node, seq: int, timeout: float) -> Confirmed:
 
     while (waiting := undecided()) and (left := deadline - node.loop.now()) > 0:
         for peer in waiting:
-            node.engine.ask_report(peer.epoch, node.loop.now())
+            node.engine.ledger.ask(peer.epoch, node.loop.now())
         node.wake()
         await _until(node, lambda: not undecided(), min(left, CONFIRM_ASK))
     heard = frozenset(peer.node for peer in asked if _has(peer, seq))

@@ -85,7 +85,11 @@ class Subscription(Generic[E_co]):
                     raise Closed(END)
                 self._has_ended = True
                 raise StopAsyncIteration
-            await self._sleep()
+            self._begin()
+            try:
+                await self._waker.wait()
+            finally:
+                self._is_reading = False
         self._taken += 1
         if self._taken & FAIR == 0:
             # Items that wait are handed out without suspending: the loop must get its turn, too.
@@ -100,17 +104,17 @@ class Subscription(Generic[E_co]):
         while not inbox:
             if inbox.is_closed:
                 raise Closed(END)
-            await self._sleep()
+            self._begin()
+            try:
+                await self._waker.wait()
+            finally:
+                self._is_reading = False
         return inbox.take_all()
 
-    async def _sleep(self) -> None:
+    def _begin(self) -> None:
         if self._is_reading:
             raise UsageError("two tasks read one subscription: give each its own bus.subscribe()")
         self._is_reading = True
-        try:
-            await self._waker.wait()
-        finally:
-            self._is_reading = False
 
 
 class Callback:

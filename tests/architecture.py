@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "bus.waiting",
     ),
     ("bus.changeover", "bus.door", "bus.node"),
-    ("bus.opening", "bus.progress", "bus.trial"),
+    ("bus.opening", "bus.progress", "bus.refusals", "bus.trial"),
     ("bus.bus",),
     ("bus",),
     ("bus.testing", "bus.bench", "bus.admin", "bus.demo", "bus.cli", "bus.__main__"),

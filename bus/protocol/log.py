@@ -41,15 +41,33 @@ class Oversize(ValueError):
         self.size = size
 
 
+class Lane(list[bytes]):
+    """The open part of the log: events that are in no entry yet. `publish` appends here itself.
+
+    It stays the same object. Who appends asks `Log.weigh` when it is `full` or the event is not `light`;
+    otherwise the number of the event is `base` and the length.
+    """
+
+    __slots__ = ("base", "full", "light")
+
+    def __init__(self, light: int) -> None:
+        super().__init__()
+        # Numbers that precede the first one here.
+        self.base = 0
+        self.full = 1
+        # An event up to this size is only counted; a larger one is weighed when it is appended.
+        self.light = light
+
+
 class Entry:
     """Consecutive events: a finished frame, or the encoded events that it will be made of."""
 
     __slots__ = ("count", "data", "first", "repeated", "sealed", "size", "start")
 
-    def __init__(self, first: int, events: list[bytes], size: int, start: int) -> None:
+    def __init__(self, first: int, count: int, data: bytes | list[bytes], size: int, start: int) -> None:
         self.first = first
-        self.count = len(events)
-        self.data: bytes | list[bytes] = events
+        self.count = count
+        self.data = data
         self.size = size
         # Bytes appended to the log before this entry: the difference of two is what lies between.
         self.start = start
@@ -83,10 +101,7 @@ class Log:
         self.newest_us = 0
         self.appended = 0
         self._limits = limits
-        # An event up to this size is only counted; a larger one is weighed when it is appended.
-        self._light = min(LIGHT, limits.event)
-        self._base = 0
-        self._open: list[bytes] = []
+        self.lane = Lane(min(LIGHT, limits.event))
         self._heavy = 0
         self.resize(frame_size)
         self._open_since = (0, 0.0)
@@ -98,19 +113,16 @@ class Log:
     @property
     def last(self) -> int:
         """The number of the newest event; 0 when there was none."""
-        return self._base + len(self._open)
+        return self.lane.base + len(self.lane)
 
     def append(self, event: bytes) -> int:
-        """Number one encoded event and keep it; the hot path of `publish`.
-
-        Raises Oversize when it is larger than `Limits.event`.
-        """
-        part = self._open
-        part.append(event)
-        count = len(part)
-        if count >= self._full or len(event) > self._light:
-            return self._weigh(len(event))
-        return self._base + count
+        """Number one encoded event and keep it. Raises Oversize when it is larger than `Limits.event`."""
+        lane = self.lane
+        lane.append(event)
+        count = len(lane)
+        if count >= lane.full or len(event) > lane.light:
+            return self.weigh(len(event))
+        return lane.base + count
 
     def stamp(self, now: float) -> int:
         """The next `sent_us`: microseconds of `now`, strictly increasing (rule 8)."""
@@ -124,7 +136,7 @@ class Log:
         self._most = max(
             1, min(MAX_COUNT, self._limits.log_bytes // (4 * LIGHT), self._limits.log_events // 4)
         )
-        self._full = min(self._most, max(1, self._room // USUAL))
+        self.lane.full = min(self._most, max(1, self._room // USUAL))
 
     def take(self, seq: int, limit: int, now: float) -> Entry | None:
         """The sealed entry that holds `seq`, or the first one held after it.
@@ -133,12 +145,12 @@ class Log:
         at or above `seq`.
         """
         # All may have grown too old: then what is open is the first that is held.
-        if max(seq, self.first) > self.last:
-            return None
-        if max(seq, self.first) > self.last - len(self._open):
+        if seq < self.first:
+            seq = self.first
+        if seq > self.lane.base:
+            if seq > self.last:
+                return None
             self._ripen(now)
-        # Ripening may have made room.
-        seq = max(seq, self.first)
         index = bisect_right(self._firsts, seq, self._head) - 1
         entry = self._entries[index]
         if entry.size > limit and entry.count > 1:
@@ -166,7 +178,7 @@ class Log:
         """Put a tombstone in the place of one event that is too large for a link (rule 16)."""
         if not self.first <= seq <= self.last:
             return
-        if seq > self.last - len(self._open):
+        if seq > self.lane.base:
             self._ripen()
         entry = self._entries[bisect_right(self._firsts, seq, self._head) - 1]
         events = entry.events()
@@ -178,26 +190,26 @@ class Log:
     def unsent(self, cursor: int) -> int:
         """Bytes of the events at and above `cursor` (rounded to entries)."""
         cursor = max(cursor, self.first)
-        if cursor > self.last - len(self._open):
-            return sum(map(len, self._open)) if cursor <= self.last else 0
+        if cursor > self.lane.base:
+            return sum(map(len, self.lane)) if cursor <= self.last else 0
         entry = self._entries[bisect_right(self._firsts, cursor, self._head) - 1]
-        return self.appended + sum(map(len, self._open)) - entry.start
+        return self.appended + sum(map(len, self.lane)) - entry.start
 
     def unsent_at_most(self, cursor: int) -> int:
         """A bound of `unsent` that weighs nothing: cheap enough for every `room()`."""
         cursor = max(cursor, self.first)
-        light = self._heavy + len(self._open) * self._light
-        if cursor > self._base:
+        light = self._heavy + len(self.lane) * self.lane.light
+        if cursor > self.lane.base:
             return light if cursor <= self.last else 0
         entry = self._entries[bisect_right(self._firsts, cursor, self._head) - 1]
         return self.appended + light - entry.start
 
     def tick(self, now: float) -> None:
         """Seal what no link asked for (it gets an age and takes less memory); drop the old."""
-        open_first = self.last - len(self._open) + 1
-        if self._open and self._open_since[0] != open_first:
+        open_first = self.lane.base + 1
+        if self.lane and self._open_since[0] != open_first:
             self._open_since = (open_first, now)
-        elif self._open and now - self._open_since[1] >= 1.0:
+        elif self.lane and now - self._open_since[1] >= 1.0:
             self._ripen()
         for index in range(len(self._entries) - 1, self._head - 1, -1):
             if isinstance(self._entries[index].data, bytes):
@@ -207,47 +219,52 @@ class Log:
         while self._head < len(self._entries) and self._entries[self._head].sealed < oldest:
             self._drop()
 
-    def _weigh(self, size: int) -> int:
-        """The event just appended is a large one, or the open part may fill a frame."""
+    def weigh(self, size: int) -> int:
+        """The event just appended is a large one, or the open part may fill a frame; returns its number.
+
+        Raises Oversize, and takes the event out again, when it is larger than `Limits.event`.
+        """
+        lane = self.lane
         if size > self._limits.event:
-            self._open.pop()
+            lane.pop()
             raise Oversize(size)
         last = self.last
-        if size > self._light:
-            if self._heavy + size > self._room and len(self._open) > 1:
-                event = self._open.pop()
+        if size > lane.light:
+            if self._heavy + size > self._room and len(lane) > 1:
+                event = lane.pop()
                 self._ripen()
-                self._open.append(event)
+                lane.append(event)
             self._heavy += size
-        if len(self._open) >= self._full:
+        if len(lane) >= lane.full:
             self._ripen()
         return last
 
     def _ripen(self, now: float | None = None) -> None:
         """Close the open part into an entry, sealed when a link waits for it; drop what is over limits."""
-        events = self._open
-        first = self._base + 1
+        lane = self.lane
+        first, count = lane.base + 1, len(lane)
         if now is None:
-            entry = Entry(first, events, sum(map(len, events)) + BODY_START, self.appended)
+            entry = Entry(first, count, list(lane), sum(map(len, lane)) + BODY_START, self.appended)
         else:
             # The usual way. To weigh the events before they are joined would cost as much as joining them.
-            frame = pack_events(self.epoch, first, self.stamp(now), events)
-            entry = Entry(first, events, len(frame), self.appended)
-            entry.data, entry.sealed = frame, now
+            frame = pack_events(self.epoch, first, self.stamp(now), lane)
+            entry = Entry(first, count, frame, len(frame), self.appended)
+            entry.sealed = now
+        lane.clear()
+        lane.base += count
+        self._heavy = 0
         self._entries.append(entry)
         self._firsts.append(first)
-        self._base += entry.count
         self._bytes += entry.size
         size = entry.size - BODY_START
         self.appended += size
         # How many events of this size fill a frame: so none of the next ones has to be weighed.
-        self._full = min(self._most, max(1, self._room * entry.count // size))
-        self._open = []
-        self._heavy = 0
+        full = self._room * count // size
+        lane.full = self._most if full > self._most else full or 1
         limits = self._limits
-        while len(self._entries) - self._head > 1 and (
-            self._bytes > limits.log_bytes or self.last - self.first >= limits.log_events
-        ):
+        while (self._bytes > limits.log_bytes or lane.base - self.first >= limits.log_events) and len(
+            self._entries
+        ) - self._head > 1:
             self._drop()
 
     def _drop(self) -> None:
@@ -276,7 +293,7 @@ class Log:
 
         def finish() -> None:
             nonlocal first, start, events, size
-            part = Entry(first, events, size, start)
+            part = Entry(first, len(events), events, size, start)
             # Each part has an age from now on, or one that no link takes would never grow old.
             part.sealed = min(whole.sealed, now)
             parts.append(part)
