@@ -7,6 +7,8 @@ The public names; the other public import paths are `bus.backend`, `bus.config` 
 import importlib
 import typing
 
+from bus.release import VERSION as __version__  # noqa: F401
+
 # Public name -> the module that defines it.
 _HOMES = {
     "AuthError": "bus.errors",
@@ -87,8 +89,6 @@ else:
             return importlib.import_module(f"bus.{name}")
         raise AttributeError(f"module 'bus' has no attribute {name!r}")
 
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AuthError",

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, TypeVar, cast, overload
 
 import anyio
 
-from bus import opening, progress, refusals
-from bus.errors import Closed, ConfigError, Forked, UsageError
+from bus import opening, progress, refusals, standing
+from bus.errors import Closed, Forked, UsageError
 from bus.event import Event, EventTypes, Message
 from bus.inlet import ThreadInlet
 from bus.isolation import Job, Waker, current_loop, sleep
+from bus.keys import cluster_key
 from bus.node import Node
 from bus.protocol.inbox import DropPolicy, Inbox
 from bus.protocol.limits import Limits
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from bus.config import Coordinator
+    from bus.keys import ClusterKey
 
 A = TypeVar("A", bound=Event)
 B = TypeVar("B", bound=Event)
@@ -43,7 +45,7 @@ class Bus:
 
     def __init__(
         self, coordinator: Coordinator, name: str, channel: str, events: Iterable[type[Event]],
-        limits: Limits, store: object,
+        limits: Limits, store: object, key: ClusterKey | None = None,
     ) -> None:  # fmt: skip
         self._types = EventTypes()
         self._types.add(events)
@@ -51,7 +53,7 @@ class Bus:
         self._encode = self._types.encoder.encode
         self._limits = limits
         self._router = Router(self._types, self._on_change)
-        self._node = Node(name, opening.new_epoch(), channel, limits, self._router)
+        self._node = Node(name, opening.new_epoch(), channel, limits, self._router, key=key)
         self._coordinator = coordinator
         self._store = store
         self._connection = opening.prepare(self._node, coordinator)
@@ -76,13 +78,13 @@ class Bus:
         with`, then `await bus.ready()` if you want to. `node` names this process (at most 128
         bytes; default "<host>:<pid>"); `cluster` ([A-Za-z0-9_-]{1,48}) gives the channel
         "bus.<cluster>"; `events` makes types known that are only received; `store` is what the
-        variant Default reuses. Raises ConfigError with every problem at once, UnknownEventType.
+        variant Default reuses. `key` (docs/security.md) seals all frames: text or bytes of at least
+        16 bytes, a secret such as `bus.config.File(path)`, or a list of them, of which the first
+        seals. Raises ConfigError with every problem at once, UnknownEventType.
         """
         channel, name = opening.channel_of(cluster), opening.name_of(node)
-        if key is not None:
-            raise ConfigError("key: sealed frames are not part of this release; leave it out")
         decoded = opening.coordinator_of(coordinator, store)
-        return cls(decoded, name, channel, events, limits or Limits(), store)
+        return cls(decoded, name, channel, events, limits or Limits(), store, cluster_key(key))
 
     async def __aenter__(self) -> Bus:
         if self._thread != _NOBODY or self._refusal is not Closed or self._closing is not None:
@@ -90,7 +92,8 @@ class Bus:
         loop = current_loop()
         if self._connection is not None:
             opening.check_loop(self._connection, loop.name)
-        self._node.start(loop, 0)
+        self._node.start(loop, self._types)
+        standing.watch(self._node, self._router)
         self._log = self._node.engine.log
         self._lane = self._log.lane
         if self._connection is not None:
@@ -309,17 +312,12 @@ class Bus:
     # -- looking -----------------------------------------------------------------------------------
 
     def status(self) -> Status:
-        """A snapshot of this node, its links and its peers. Raises Closed before opening."""
+        """A snapshot of this node, its links, peers and queues. Raises Closed before opening."""
         node = self._node
         if not hasattr(node, "engine"):
             raise self._refuse("status")
-        links = tuple(link.status() for link in node.links)
-        state = "DISABLED" if self._connection is None and self._thread != _NOBODY else node.state
-        return Status(
-            node=node.name, epoch=node.epoch, state=state, alone=not node.live_peers(), links=links,
-            peers=node.peer_status(), published=node.engine.log.last,
-            log_first=node.engine.log.first, log_last=node.engine.log.last,
-        )  # fmt: skip
+        is_disabled = self._connection is None and self._thread != _NOBODY
+        return standing.status(node, self._router, "DISABLED" if is_disabled else node.state)
 
     def membership(self) -> Membership:
         """Who comes and goes, as an async iterator; starts with an `Up` for everybody who is here."""
@@ -340,12 +338,14 @@ class Bus:
 
         The new link runs beside the old one (both carry the log; duplicates fall out by number) until
         everybody here lists us on it, so move all nodes at once; then the old one is closed. After `timeout`
-        seconds the new one is dropped, nothing has changed. Raises ConfigError, TimeoutError, UsageError.
+        seconds the new one is dropped, nothing has changed. The cluster key is read again first. Raises
+        ConfigError, TimeoutError, UsageError.
         """
         self._check_open("reconfigure")
         if self._is_reconfiguring:
             raise UsageError("reconfigure() is already running")
         decoded = opening.coordinator_of(coordinator, self._store)
+        self._node.renew_key()
         connection = opening.prepare(self._node, decoded)
         if connection is not None:
             opening.check_loop(connection, self._node.loop.name)

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Union, dataclass_transform
 
 import msgspec
 
+from bus import schema
 from bus.errors import UnknownEventType
+from bus.protocol.catalog import LARGEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 RESERVED_TAGS = 16
 
@@ -67,6 +69,10 @@ class EventTypes:
         self._lock = threading.Lock()
         self._by_tag: dict[int | str, type[Event]] = {}
         self.known: set[type[Event]] = set()
+        # Grows with `known`; and what all nodes are told of it, without what is ours (`bus.schema`).
+        self.version = 0
+        self.described: Mapping[int | str, bytes] = {}
+        self.digest = schema.digest({})
         self.encoder = msgspec.msgpack.Encoder()
         self._raw = msgspec.msgpack.Decoder(list[msgspec.Raw])
         self._one: dict[type[Event], msgspec.msgpack.Decoder[Event]] = {}
@@ -86,6 +92,9 @@ class EventTypes:
             self._check(cls)
             self._enter(cls)
         if fresh:
+            self.described = {**self.described, **{_tag(cls): _description(cls) for cls in fresh}}
+            self.digest = schema.digest(self.described)
+            self.version += 1
             # msgspec unions take tags of one kind only: the users' strings or ints, whichever are
             # more. Frames of the other kind, and mixed ones, are decoded event by event.
             texts = [cls for tag, cls in self._by_tag.items() if isinstance(tag, str)]
@@ -128,9 +137,7 @@ class EventTypes:
             return Spoiled(offset, cls)
 
     def _enter(self, cls: type[Event]) -> None:
-        tag = tag_of(cls)
-        assert tag is not None
-        self._by_tag[tag] = cls
+        self._by_tag[_tag(cls)] = cls
         self.known.add(cls)
         self._one[cls] = msgspec.msgpack.Decoder(cls)
 
@@ -160,6 +167,20 @@ class EventTypes:
                 f"the tag {tag!r} is used twice: by {other.__module__}.{other.__qualname__} and by {name}; "
                 "every event type needs a tag of its own"
             )
+
+
+def _tag(cls: type[Event]) -> int | str:
+    tag = tag_of(cls)
+    assert tag is not None
+    return tag
+
+
+def _description(cls: type[Event]) -> bytes:
+    """What others compare with theirs; of a very large type only its fingerprint."""
+    whole = schema.encoded(schema.describe(cls))
+    if len(whole) <= LARGEST:
+        return whole
+    return schema.encoded([("fields", ["custom", schema.fingerprint(whole)], True)])
 
 
 def _peek_tag(raw: msgspec.Raw) -> int | str:

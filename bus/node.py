@@ -7,22 +7,30 @@ import random
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.to_thread
 
 from bus.changeover import Changeover
 from bus.door import Door
+from bus.errors import ConfigError
+from bus.foreign import Foreign
 from bus.isolation import sleep
+from bus.lag import Lag
 from bus.protocol.engine import MAX_STEP, Engine
 from bus.protocol.lifecycle import Lifecycle
 from bus.protocol.outlet import Sizes
-from bus.signals import PeerStatus
+from bus.seal import Seal, need_library
 from bus.supervisor import Supervisor
 from bus.waiting import Watchers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bus.backend import Backend
     from bus.config import Coordinator
     from bus.event import Event
     from bus.isolation import Job, Loop
+    from bus.keys import ClusterKey
+    from bus.protocol.catalog import Declared
     from bus.protocol.limits import Limits
     from bus.protocol.outlet import Outlet
     from bus.protocol.peer import Peer
@@ -32,6 +40,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("bus")
 
 TICK = 0.05
+# Seconds; a key counts when its file has stayed as it is from one look to the next.
+LOOK_AT_KEY = 2.0
 # The best state of several links is the state of the node.
 RANK: tuple[LinkState, ...] = ("READY", "DEGRADED", "CONNECTING", "BACKOFF", "FATAL", "CLOSED")
 
@@ -50,8 +60,12 @@ class Node:
 
     loop: Loop
     engine: Engine
+    born: float
 
-    def __init__(self, name: str, epoch: int, channel: str, limits: Limits, router: Router) -> None:
+    def __init__(
+        self, name: str, epoch: int, channel: str, limits: Limits, router: Router, *,
+        observer: bool = False, key: ClusterKey | None = None,
+    ) -> None:  # fmt: skip
         self.name = name
         self.epoch = epoch
         self.channel = channel
@@ -59,11 +73,22 @@ class Node:
         self.watchers = Watchers()
         self.links: dict[Supervisor, Connection] = {}
         self.is_closed = False
+        self.lag = Lag()
+        # Hears everything, is counted by nobody, asks for no repeats (rule 9).
+        self.is_observer = observer
+        # Why it is not ready although a link is; the bus, which knows, puts its own here.
+        self.problems: Callable[[], tuple[str, ...]] = tuple
         # For `publish`: something is to be done beyond appending.
         self.is_alert = True
         self._router = router
         self._random = random.Random(epoch)
-        self._ticker: Job | None = None
+        self._jobs: list[Job] = []
+        self._foreign = Foreign(channel)
+        self.key = key
+        self.seal: Seal | None = None
+        if key is not None:
+            need_library()
+            self.seal = Seal(key.read(), channel, epoch)
 
     def prepare(self, kind: str, backend: type[Backend], config: Coordinator) -> Connection:
         """Validate a configuration by building its backend; no I/O. Raises ConfigError."""
@@ -71,13 +96,19 @@ class Node:
         context = door.context(self.name, self.epoch, self.channel, self.limits.connect)
         return Connection(kind, door, backend(config, context))
 
-    def start(self, loop: Loop, digest: int) -> None:
-        """Begin to live in `loop`."""
+    def start(self, loop: Loop, types: Declared | None = None) -> None:
+        """Begin to live in `loop`; `types` are told to the others."""
         self.loop = loop
+        self.born = loop.now()
         self.engine = Engine(
-            self.name, self.epoch, self.limits, self._router, loop.now(), self._random.randrange
-        )
-        self._ticker = loop.spawn(self._tick_for_ever, "bus.ticker")
+            self.name, self.epoch, self.limits, self._router, self.born, self._random.randrange,
+            self.is_observer, self.seal,
+        )  # fmt: skip
+        if types is not None:
+            self.engine.catalog.ours = types
+        self._jobs.append(loop.spawn(self._tick_for_ever, "bus.ticker"))
+        if self.key is not None and self.key.files:
+            self._jobs.append(loop.spawn(self._watch_key, "bus.key"))
 
     def add(self, connection: Connection) -> Supervisor:
         """Add a link and begin to connect it."""
@@ -159,19 +190,6 @@ class Node:
         """Peers that are heard and did not say goodbye."""
         return [peer for peer in self.engine.peers.values() if not peer.is_down]
 
-    def peer_status(self) -> tuple[PeerStatus, ...]:
-        """All known peer epochs."""
-        return tuple(
-            PeerStatus(
-                node=peer.node, epoch=peer.epoch,
-                state="ENDED" if peer.is_bye else "DOWN" if peer.is_down else "UP",
-                baseline=peer.baseline, position=peer.next - 1, delivered=peer.delivered,
-                repaired=peer.repaired, lost=peer.lost, duplicates=peer.duplicates,
-                latency_ms=None if peer.latency is None else peer.latency * 1e3,
-            )
-            for peer in self.engine.peers.values()
-        )  # fmt: skip
-
     def unsent(self) -> int:
         """Bytes of the log that the furthest link has not taken yet."""
         return self.engine.log.unsent(self._cursor())
@@ -213,9 +231,10 @@ class Node:
             for supervisor in list(self.links):
                 await self.remove(supervisor, timeout * 0.35 / max(1, len(self.links)))
         finally:
-            if self._ticker is not None:
-                self._ticker.cancel()
-                await self._ticker.join(0.1)
+            for job in self._jobs:
+                job.cancel()
+            for job in self._jobs:
+                await job.join(0.1)
 
     def _has_said_bye(self) -> bool:
         return all(
@@ -227,12 +246,39 @@ class Node:
         while True:
             await sleep(self.loop, TICK)
             now = self.loop.now()
+            self.lag.note(now - before - TICK)
             step, before = min(now - before, MAX_STEP), now
             try:
                 self.engine.tick(now)
+                self._foreign.look(self.engine.refused)
                 expects_peers = self.engine.expects_peers
                 for supervisor in list(self.links):
                     supervisor.tick(step, expects_peers)
                 self.watchers.changed()
             except Exception as bug:  # ours: the clock must go on
                 log.error("the ticker failed", exc_info=bug)
+
+    # -- the cluster key ---------------------------------------------------------------------------
+
+    def renew_key(self) -> None:
+        """Read the cluster key again. Raises ConfigError."""
+        if self.key is not None:
+            self._seal_with(self.key.read())
+
+    def _seal_with(self, keys: list[bytes]) -> None:
+        # Nothing is lost: who cannot open what is on its way now asks for it, and gets it sealed anew.
+        assert self.seal is not None
+        if self.seal.renew(keys):
+            log.info("the cluster key was renewed")
+
+    async def _watch_key(self) -> None:
+        """A file that is replaced is taken over by itself."""
+        assert self.key is not None
+        while True:
+            await sleep(self.loop, LOOK_AT_KEY)
+            try:
+                # In a thread: a file may be on a network.
+                if keys := await anyio.to_thread.run_sync(self.key.renewed, abandon_on_cancel=True):
+                    self._seal_with(keys)
+            except ConfigError as error:
+                log.error("the cluster key stays as it was: %s", error)

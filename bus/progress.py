@@ -34,13 +34,20 @@ async def _until(node: Node, is_true: Callable[[], bool], timeout: float) -> boo
 
 
 async def ready(node: Node, timeout: float, peers: int) -> None:
-    """A link is proven, and `peers` nodes hear us and are heard."""
+    """A link is proven, `peers` nodes hear us and are heard, and nothing is wrong with us in the cluster."""
 
     def mutual() -> int:
         return sum(peer.lists_us for peer in node.live_peers())
 
     def is_settled() -> bool:
-        return _failure(node) is not None or (_is_ready(node) and mutual() >= peers)
+        return _failure(node) is not None or (_is_ready(node) and mutual() >= peers and not troubles())
+
+    def troubles() -> list[str]:
+        waits_for = node.engine.catalog.waits_for
+        asked = [
+            f"the event types of {peer.node} are asked for" for peer in node.live_peers() if waits_for(peer)
+        ]
+        return [*node.problems(), *asked]
 
     settled = await _until(node, is_settled, timeout)
     if (failure := _failure(node)) is not None:
@@ -50,7 +57,7 @@ async def ready(node: Node, timeout: float, peers: int) -> None:
         links = ", ".join(f"{s.type} is {s.state} ({s.error or 'no error'})" for s in statuses)
         raise TimeoutError(
             f"not ready within {timeout:g} s: {links or 'no link'}; "
-            f"{mutual()} of {peers} peers hear us and are heard"
+            f"{mutual()} of {peers} peers hear us and are heard" + "".join(f"; {one}" for one in troubles())
         )
 
 

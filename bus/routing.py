@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bus.event import Event, Message, Spoiled, Tombstone
 from bus.protocol.frame import events_of
-from bus.signals import Gap
+from bus.signals import Gap, QueueStatus
+from bus.vetting import Vetting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,6 +46,16 @@ class Route(Generic[E]):
         """A loss, in order."""
         raise TypeError("a route needs a destination")
 
+    def status(self) -> QueueStatus:
+        """What waits there, and what was dropped."""
+        raise TypeError("a route needs a destination")
+
+    @property
+    def name(self) -> str:
+        """What it receives, in words."""
+        names = ", ".join(sorted(kind.__name__ for kind in self.types))
+        return names if self.topic is None else f"{names} {self.topic}"
+
 
 class InboxRoute(Route[E]):
     """Into a bounded inbox, read by a task."""
@@ -66,6 +77,11 @@ class InboxRoute(Route[E]):
         """Queue and wake."""
         self._inbox.tell(loss)
         self._waker.set()
+
+    def status(self) -> QueueStatus:
+        """The books of the inbox."""
+        inbox = self._inbox
+        return QueueStatus(self.name, inbox.capacity, inbox.count, inbox.dropped)
 
 
 class CallbackRoute(Route[E]):
@@ -99,6 +115,11 @@ class CallbackRoute(Route[E]):
         except Exception as error:  # noqa: BLE001  # as above
             self._failed(self._on_loss, error)
 
+    def status(self) -> QueueStatus:
+        """No queue: nothing waits, nothing is dropped."""
+        call = _name(self._call)
+        return QueueStatus(f"{self.name} -> {call}", 0, 0, 0, self._errors[call])
+
     def _failed(self, call: Callable[..., object], error: Exception) -> None:
         name = _name(call)
         self._errors[name] += 1
@@ -121,8 +142,9 @@ class Router:
     def __init__(self, types: EventTypes, on_change: Callable[[Change], None]) -> None:
         self.unknown = 0
         self.callback_errors: Counter[str] = Counter()
-        # Sees everything as it comes, undecoded, so that it costs little: the live view, while somebody looks.
+        # Sees everything as it comes, undecoded, to cost little: the live view, while somebody looks.
         self.tap: Sink | None = None
+        self.vetting = Vetting(types)
         self._types = types
         self._on_change = on_change
         self._by_type: dict[type[Event], dict[Route[Event], None]] = {}
@@ -149,12 +171,14 @@ class Router:
         for cls in route.types:
             self._by_type.get(cls, {}).pop(route, None)
 
+    def queues(self) -> tuple[QueueStatus, ...]:
+        """Every subscriber, in the order in which they came."""
+        return tuple(route.status() for route in self._all)
+
     # -- the sink of the engine --------------------------------------------------------------------
 
-    def events(self, peer: Peer, header: Header, frame: bytes, skip: int) -> None:
-        """The events of one DATA frame, in order."""
-        if self.tap is not None:
-            self.tap.events(peer, header, frame, skip)
+    def events(self, peer: Peer, header: Header, frame: bytes, skip: int) -> bool:
+        """The events of one DATA frame, in order. True: not before its types are known."""
         events: list[Event] | None = None
         try:
             body = events_of(frame, header)
@@ -162,13 +186,24 @@ class Router:
             parts = self._types.decode_apart(body) if events is None else events
         except ValueError:
             parts = []
+        refused: dict[type[Event], str] = {}
+        if peer.vetted != self._types.version and len(parts) == header.count:
+            kinds = _kinds(parts[skip:] if skip else parts)
+            verdicts = self.vetting.judge(peer, kinds)
+            if verdicts is None:
+                return True
+            if not kinds.isdisjoint(verdicts.bad):
+                events, refused = None, verdicts.bad
+        if self.tap is not None:
+            self.tap.events(peer, header, frame, skip)
         if len(parts) != header.count:
             last = header.first_seq + header.count - 1
             self._lose(peer, header.first_seq + skip, last, "undecodable", self._all)
         elif events is not None:
             self._spread(events[skip:] if skip else events, len(frame), self._types.only)
         else:
-            self._spread_parts(peer, header, parts[skip:], len(frame) // header.count)
+            self._spread_parts(peer, header, parts, skip, len(frame) // header.count, refused)
+        return False
 
     def loss(self, loss: Loss) -> None:
         """A loss of one peer is everybody's: nobody knows what was in it."""
@@ -192,17 +227,22 @@ class Router:
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _spread_parts(self, peer: Peer, header: Header, parts: Sequence[Event | Spoiled], each: int) -> None:
+    def _spread_parts(
+        self, peer: Peer, header: Header, parts: Sequence[Event | Spoiled], skip: int, each: int,
+        refused: dict[type[Event], str],
+    ) -> None:  # fmt: skip
         """Runs of good events, with the Gaps between them in their places."""
         run: list[Event] = []
-        for part in parts:
-            if not isinstance(part, Spoiled):
+        for offset in range(skip, len(parts)):
+            part = parts[offset]
+            kind = part.type if isinstance(part, Spoiled) else type(part)
+            if not isinstance(part, Spoiled) and kind not in refused:
                 run.append(part)
                 continue
             if run:
                 self._spread(run, each * len(run))
                 run = []
-            self._spoil(peer, header.first_seq + part.offset, part.type)
+            self._spoil(peer, header.first_seq + offset, kind, "schema" if kind in refused else "undecodable")
         if run:
             self._spread(run, each * len(run))
 
@@ -231,13 +271,13 @@ class Router:
                 return
         route.offer(events, size)
 
-    def _spoil(self, peer: Peer, seq: int, kind: type[Event] | None) -> None:
+    def _spoil(self, peer: Peer, seq: int, kind: type[Event] | None, reason: GapReason) -> None:
         if kind is None:
             self.unknown += 1
         elif kind is Tombstone:
             self._lose(peer, seq, seq, "too_large_for_link", self._all)
         else:
-            self._lose(peer, seq, seq, "undecodable", self._by_type.get(kind, {}))
+            self._lose(peer, seq, seq, reason, self._by_type.get(kind, {}))
 
     def _lose(
         self, peer: Peer, first: int, last: int, reason: GapReason, routes: dict[Route[Event], None]
@@ -248,6 +288,14 @@ class Router:
             self.tap.loss(gap)
         for route in list(routes):
             route.tell(gap)
+
+
+def _kinds(parts: Sequence[Event | Spoiled]) -> set[type[Event]]:
+    """The types that are known here, whether they could be read or not."""
+    kinds: set[type[Event] | None] = {
+        part.type if isinstance(part, Spoiled) else type(part) for part in parts
+    }
+    return {kind for kind in kinds if kind is not None}
 
 
 def _is_on(pattern: str, event: Event) -> bool:

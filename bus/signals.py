@@ -102,13 +102,28 @@ PeerState = Literal["UP", "DOWN", "ENDED"]
 
 
 class LinkStatus(msgspec.Struct, frozen=True):
-    """One link: `since` is seconds in this state, `error` the last fault without any secret."""
+    """One link: `since` is seconds in this state, `error` the last fault without any secret.
+
+    Since it was added: `connects` connections were made, `faults` says why attempts and connections ended
+    (`bus.backend.Fault`, or "proof": no proof of life), `away` are the seconds in which it was not READY.
+    """
 
     type: str
     channel: str
     state: LinkState
     since: float
     error: str | None
+    connects: int = 0
+    faults: dict[str, int] = msgspec.field(default_factory=dict)
+    away: float = 0.0
+
+
+class Histogram(msgspec.Struct, frozen=True):
+    """How often a number of seconds was at most each of `bounds`; the last of `counts` is for all above."""
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    total: float
 
 
 class PeerStatus(msgspec.Struct, frozen=True):
@@ -124,6 +139,48 @@ class PeerStatus(msgspec.Struct, frozen=True):
     lost: int
     duplicates: int
     latency_ms: float | None
+    # The newest ranges that were lost, at most 16; numbers that its own later heartbeats proved untrue.
+    gaps: tuple[tuple[int, int], ...] = ()
+    implausible: int = 0
+    # What it has of *our* log by its own words: the highest number, how many of them it has lost, and (once
+    # `Bus.confirm` has asked) the newest ranges of these.
+    has_of_us: int = 0
+    lost_of_us: int = 0
+    gaps_of_us: tuple[tuple[int, int], ...] = ()
+    # Tag -> why its events of that type are refused, and told as Gap ("schema").
+    refused_types: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+
+    @property
+    def unexplained(self) -> int:
+        """Numbers since `baseline` that were neither delivered nor told lost: 0, unless a Resync was told."""
+        return self.position - self.baseline + 1 - self.delivered - self.lost
+
+
+class QueueStatus(msgspec.Struct, frozen=True):
+    """One subscriber of this node: `dropped` events never reached it because it was too slow.
+
+    A callback (`Bus.on`) has no queue: capacity 0; `errors` counts what it raised.
+    """
+
+    name: str
+    capacity: int
+    waiting: int
+    dropped: int
+    errors: int = 0
+
+
+class Balance(msgspec.Struct, frozen=True):
+    """The ledger of one node in five numbers, over all peers: `due` = `delivered` + `lost` + `unexplained`.
+
+    `due` are the events published to us since we know each peer. `unexplained` is 0 unless a Resync told of
+    it. `dropped` were delivered to this node, and lost at a queue of its own.
+    """
+
+    due: int
+    delivered: int
+    lost: int
+    unexplained: int
+    dropped: int
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -138,3 +195,30 @@ class Status(msgspec.Struct, frozen=True):
     published: int
     log_first: int
     log_last: int
+    queues: tuple[QueueStatus, ...] = ()
+    # Reason (docs/wire.md) -> frames that were refused; "unknown tag": events of types not known here.
+    refused: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+    # Why this node is not ready although a link is: in words.
+    problems: tuple[str, ...] = ()
+    # Bytes: published since opening, held by the log, held and not yet sent; events not yet sent.
+    published_bytes: int = 0
+    log_bytes: int = 0
+    unsent_bytes: int = 0
+    unsent: int = 0
+    # How late the event loop was, looked at twenty times a second.
+    loop_lag: Histogram = Histogram((), (0,), 0.0)
+
+    @property
+    def ready(self) -> bool:
+        """A link is proven both ways (or none is wanted), and nothing is wrong with us in the cluster."""
+        return self.state in ("READY", "DISABLED") and not self.problems
+
+    def balance(self) -> Balance:
+        """What became of everything that was due here; see `Balance`."""
+        return Balance(
+            due=sum(peer.position - peer.baseline + 1 for peer in self.peers),
+            delivered=sum(peer.delivered for peer in self.peers),
+            lost=sum(peer.lost for peer in self.peers),
+            unexplained=sum(peer.unexplained for peer in self.peers),
+            dropped=sum(queue.dropped for queue in self.queues),
+        )  # fmt: skip

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import re
 import traceback
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from bus.errors import AuthError, ConfigError, Fault, LinkError, TlsError
@@ -75,6 +76,10 @@ class Supervisor:
         self._reported = ""
         self._state = lifecycle.state
         self._since = loop.now()
+        # For status: connections made, why they ended, and seconds without proof before the present state.
+        self._connects = 0
+        self._faults: Counter[str] = Counter()
+        self._away = 0.0
         # Some configurations say how often to try again.
         lifecycle.max_reconnects = getattr(backend, "max_reconnects", None)
         self._work = Waker(loop)
@@ -120,6 +125,7 @@ class Supervisor:
             self._go.set()
         elif action is Action.REBUILD:
             self._is_held = False
+            self._faults["proof"] += 1
             self._error = "no proof of life: the link is made anew"
             self._over.set()
         elif lifecycle.state == "DEGRADED":
@@ -151,13 +157,11 @@ class Supervisor:
 
     def status(self) -> LinkStatus:
         """The link now."""
+        since = self._loop.now() - self._since
         return LinkStatus(
-            self._kind,
-            self._channel,
-            self.lifecycle.state,
-            self._loop.now() - self._since,
-            self._error,
-        )
+            self._kind, self._channel, self.lifecycle.state, since, self._error, self._connects,
+            dict(self._faults), self._away + (0.0 if self._state == "READY" else since),
+        )  # fmt: skip
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -188,6 +192,7 @@ class Supervisor:
             self.outlet.fit(self._sizes(link))
             self._engine.up(self.outlet)
             self.lifecycle.connected()
+            self._connects += 1
             self._note_state()
             self._is_held = True
             reader = self._loop.spawn(lambda: self._read(link), "bus.reader")
@@ -276,6 +281,7 @@ class Supervisor:
         if fault is None:
             fault = Fault.PROTOCOL
             self._report("unexpected", error)
+        self._faults[fault.value] += 1
         self._error = f"{fault.value}: {describe(error)}"
         if fault.is_fatal and not self.lifecycle.was_ready:
             self.failure = _as_config_error(fault, error, self._kind)
@@ -322,8 +328,11 @@ class Supervisor:
         elif state == "FATAL" and self.failure is None:
             limit = self.lifecycle.max_reconnects
             self.failure = ConfigError(f"{self._kind}: gave up, maxReconnects is {limit}; {self._error}")
+        now = self._loop.now()
+        if self._state not in ("READY", "CLOSED"):
+            self._away += now - self._since
         self._state = state
-        self._since = self._loop.now()
+        self._since = now
         self._changed()
 
 

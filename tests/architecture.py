@@ -18,24 +18,28 @@ from pathlib import Path
 
 # Each layer may import itself and the layers above it in this list; nothing imports the leaves.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("bus.errors", "bus.signals"),
+    ("bus.errors", "bus.release", "bus.signals"),
     ("bus.protocol",),
-    ("bus.event", "bus.config"),
+    ("bus.event", "bus.config", "bus.schema"),
     ("bus.backend",),
     (
         "bus.inlet",
         "bus.isolation",
-        "bus.metrics",
+        "bus.lag",
+        "bus.keys",
         "bus.registry",
         "bus.routing",
+        "bus.seal",
         "bus.subscription",
         "bus.supervisor",
+        "bus.vetting",
         "bus.waiting",
     ),
-    ("bus.changeover", "bus.door", "bus.node"),
-    ("bus.opening", "bus.progress", "bus.refusals", "bus.trial"),
+    ("bus.changeover", "bus.door", "bus.foreign", "bus.node"),
+    ("bus.opening", "bus.progress", "bus.standing", "bus.refusals", "bus.trial"),
     ("bus.bus",),
     ("bus",),
+    ("bus.metrics",),
     ("bus.testing", "bus.bench", "bus.admin", "bus.demo", "bus.cli", "bus.__main__"),
 )
 LEAVES = LAYERS[-1]

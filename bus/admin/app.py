@@ -3,6 +3,8 @@
 GET  /.well-known/jmap, /jmap/session    the session          POST /api, /jmap     JMAP requests
 GET  /jmap/eventsource                   state changes        GET  /api/schema     JSON Schema, ETag
 GET  /health/live, /health/ready         without a token      /jmap/download, /jmap/upload: 404, no blobs
+GET  /metrics                            Prometheus, with busMetricsRead
+GET  /, /session, /events, ...           the web page: `bus.admin.page`
 """
 
 from __future__ import annotations
@@ -26,12 +28,14 @@ from bus.admin.jmap.request import (
     Refused,
     Request,
     check_content_type,
+    check_encoding,
     over_limit,
     read_request,
 )
 from bus.admin.jmap.session import session
 from bus.admin.throttle import Buckets, Places
-from bus.admin.tokens import GET, UPDATE
+from bus.admin.tokens import GET, METRICS, UPDATE
+from bus.errors import ConfigError
 
 if TYPE_CHECKING:
     import asyncio
@@ -44,11 +48,17 @@ if TYPE_CHECKING:
     from bus.admin.cutover import Cutover
     from bus.admin.gate import Gate
     from bus.admin.jmap.ijson import JsonObject
+    from bus.admin.measures import Measures
+    from bus.admin.page import Page
     from bus.admin.schema import Schema
+    from bus.bus import Bus
 
 # Reading a large text takes longer than other tasks of the loop should wait.
 IN_THREAD = 65_536
 CHANGES_PER_SECOND = 5
+# Bytes of large bodies, for each token: at once, and per second from then on. Small ones are free.
+SMALL_BODY = 16_384
+BODY_BURST, BODY_RATE = 32_000_000, 2_000_000
 
 _SAFE = {
     "Cache-Control": "no-cache, no-store, must-revalidate",
@@ -76,6 +86,12 @@ class Parts(NamedTuple):
     closing: asyncio.Event
     # Whether nobody may change the object here.
     is_managed: bool
+    # "host:port", for who did not say how he calls us.
+    place: str
+    page: Page
+    measures: Measures
+    # What the metrics are of, if the node is one of ours.
+    bus: Bus | None
 
 
 def build(parts: Parts) -> ASGIApp:
@@ -90,6 +106,7 @@ class _App:
         self._requests = Places(MAX_CONCURRENT_REQUESTS)
         self._streams = Places(eventsource.MAX_STREAMS)
         self._changes = Buckets(CHANGES_PER_SECOND, CHANGES_PER_SECOND, time.monotonic)
+        self._bodies = Buckets(BODY_BURST, BODY_RATE, time.monotonic)
 
     def application(self) -> Starlette:
         from starlette.applications import Starlette
@@ -105,14 +122,20 @@ class _App:
         def get(path: str, endpoint: Endpoint) -> Route:
             return Route(path, self._guarded(endpoint), methods=["GET"])
 
+        page = self._parts.page.routes(safe, self._caller)
         app = Starlette(
             routes=[
+                *(
+                    Route(path, self._guarded(_by_method(ends)), methods=list(ends))
+                    for path, ends in page.items()
+                ),
                 get("/.well-known/jmap", self._session),
                 get("/jmap/session", self._session),
                 get("/jmap/eventsource", self._events),
                 get("/api/schema", self._schema),
                 get("/health/live", self._live),
                 get("/health/ready", self._ready),
+                get("/metrics", self._metrics),
                 *(Route(path, self._guarded(self._api), methods=["POST"]) for path in ("/api", "/jmap")),
             ],
             exception_handlers={HTTPException: refused},
@@ -124,6 +147,12 @@ class _App:
         """What no path may do without: the checks of the host, and an answer to our own bugs."""
 
         async def run(http: Http) -> Response:
+            response = await answer(http)
+            # As it is routed: what was asked for may be anything.
+            self._parts.measures.request(http.scope["route"].path, response.status_code)
+            return response
+
+        async def answer(http: Http) -> Response:
             request_id = secrets.token_hex(8)
             http.state.request_id = request_id
             try:
@@ -142,7 +171,10 @@ class _App:
     def _caller(self, http: Http, *permissions: str) -> Caller:
         """Who asks. Raises Refused: 401, 403, 429."""
         remote = http.client.host if http.client is not None else ""
-        token = self._gate.authenticate(http.headers.getlist("authorization"), remote)
+        given = http.headers.getlist("authorization")
+        token = None if given else self._parts.page.caller(http)
+        if token is None:
+            token = self._gate.authenticate(given, remote)
         if permissions and token.permissions.isdisjoint(permissions):
             raise Refused(403, "about:blank", f"this token has none of: {', '.join(permissions)}")
         return Caller(token, remote, http.state.request_id)
@@ -155,7 +187,8 @@ class _App:
             if not is_free:
                 raise over_limit("maxConcurrentRequests", MAX_CONCURRENT_REQUESTS, " at a time")
             check_content_type(http.headers.get("content-type", ""))
-            body = await _body(http)
+            check_encoding(http.headers.get("content-encoding", ""))
+            body = await self._body(http, caller.token.id)
             if len(body) > IN_THREAD:
                 request = await anyio.to_thread.run_sync(read_request, body)
             else:
@@ -164,6 +197,28 @@ class _App:
             state = str(self._session_of(http, caller)["state"])
             response = await respond(request, self._parts.methods, caller, state)
             return _json(response, headers=limits)
+
+    async def _body(self, http: Http, key: str) -> bytes:
+        """The body, refused as soon as it is too long, or one of too many: Content-Length is no proof."""
+        from starlette.requests import ClientDisconnect
+
+        found = bytearray()
+        length = http.headers.get("content-length", "0")
+        announced = int(length[:20]) if length.isdecimal() else 0
+        if announced > MAX_SIZE_REQUEST:
+            raise over_limit("maxSizeRequest", MAX_SIZE_REQUEST, " bytes in a request")
+        try:
+            async for piece in http.stream():
+                found += piece
+                if len(found) > MAX_SIZE_REQUEST:
+                    raise over_limit("maxSizeRequest", MAX_SIZE_REQUEST, " bytes in a request")
+                if max(announced, len(found)) > SMALL_BODY and not self._bodies.take(key, len(piece)):
+                    wait = str(self._bodies.wait(key, max(announced, len(found))))
+                    text = "too many large requests: 2 MB per second are allowed"
+                    raise Refused(429, "about:blank", text, headers={"Retry-After": wait})
+        except ClientDisconnect:
+            raise Refused(400, "about:blank", "the connection ended within the request") from None
+        return bytes(found)
 
     def _limit_changes(self, request: Request, caller: Caller) -> dict[str, str]:
         """Each change may mean a connection to some server: 5 per second and token. Raises Refused 429."""
@@ -185,7 +240,7 @@ class _App:
         return _json(self._session_of(http, self._caller(http)))
 
     def _session_of(self, http: Http, caller: Caller) -> JsonObject:
-        base = f"{http.scope['scheme']}://{http.headers['host']}"
+        base = f"{http.scope['scheme']}://{http.headers.get('host') or self._parts.place}"
         is_read_only = self._parts.is_managed or UPDATE not in caller.token.permissions
         return session(caller.token, base, self._parts.cutover.node.name, is_read_only=is_read_only)
 
@@ -220,6 +275,20 @@ class _App:
             return Response(status_code=304, headers=headers)
         return Response(schema.body, media_type="application/schema+json", headers=headers)
 
+    async def _metrics(self, http: Http) -> Response:
+        from starlette.responses import Response
+
+        from bus.metrics import CONTENT_TYPE, BusCollector, scrape
+
+        self._caller(http, METRICS)
+        if self._parts.bus is None:
+            raise Refused(404, "about:blank", "this node has no metrics")
+        try:
+            collector = BusCollector(self._parts.bus, self._parts.measures.families)
+        except ConfigError as error:
+            raise Refused(501, "about:blank", str(error)) from error
+        return Response(scrape(collector), headers=safe(), media_type=CONTENT_TYPE)
+
     async def _live(self, http: Http) -> Response:
         return _json(live())
 
@@ -232,22 +301,11 @@ class _App:
         return _json(found, 200 if is_ready else 503)
 
 
-async def _body(http: Http) -> bytes:
-    """The body, refused as soon as it is too long: what Content-Length says is no proof."""
-    from starlette.requests import ClientDisconnect
+def _by_method(endpoints: dict[str, Endpoint]) -> Endpoint:
+    async def run(http: Http) -> Response:
+        return await endpoints["GET" if http.method == "HEAD" else http.method](http)
 
-    found = bytearray()
-    length = http.headers.get("content-length", "0")
-    if length.isdecimal() and int(length[:20]) > MAX_SIZE_REQUEST:
-        raise over_limit("maxSizeRequest", MAX_SIZE_REQUEST, " bytes in a request")
-    try:
-        async for piece in http.stream():
-            found += piece
-            if len(found) > MAX_SIZE_REQUEST:
-                raise over_limit("maxSizeRequest", MAX_SIZE_REQUEST, " bytes in a request")
-    except ClientDisconnect:
-        raise Refused(400, "about:blank", "the connection ended within the request") from None
-    return bytes(found)
+    return run
 
 
 def _json(

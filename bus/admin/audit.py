@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -36,9 +37,13 @@ class Audit:
     def __init__(self, folder: Path, max_size: int = MAX_SIZE) -> None:
         self.path = folder / "audit.jsonl"
         self._max_size = max_size
+        # For metrics: what came of changes, since this process runs.
+        self.outcomes: Counter[str] = Counter()
 
     def write(self, record: Mapping[str, object]) -> None:
         """Append one record; a disk that is full is logged and changes nothing else."""
+        if isinstance(outcome := record.get("outcome"), str):
+            self.outcomes[outcome] += 1
         line = ijson.write({"ts": _now(), **record})
         log.info("%s", line.decode())
         try:

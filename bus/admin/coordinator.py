@@ -6,10 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from bus.admin.cutover import Cutover, Validate, Wish
+from bus.admin.jmap import ijson
 from bus.admin.jmap.arguments import ACCOUNT, Arguments
 from bus.admin.jmap.errors import MethodError, SetError
 from bus.admin.jmap.methods import Call, Method
-from bus.admin.jmap.request import ALIAS, MAX_OBJECTS_IN_GET, MAX_OBJECTS_IN_SET, OURS
+from bus.admin.jmap.request import (
+    ALIAS,
+    EACH_VALUE,
+    MAX_OBJECTS_IN_GET,
+    MAX_OBJECTS_IN_SET,
+    MAX_SIZE_OBJECT,
+    OURS,
+)
 from bus.admin.patch import SINGLETON, patched
 from bus.admin.store import StoreBroken
 from bus.admin.tokens import GET, UPDATE
@@ -161,7 +169,9 @@ class CoordinatorObject:
             raise MethodError("stateMismatch", f"the state is {state}: read the object again")
         return state
 
-    async def _update(self, patch: Mapping[str, object], wish: Wish) -> JsonObject | None:
+    async def _update(self, patch: JsonObject, wish: Wish) -> JsonObject | None:
+        if ijson.size(patch, MAX_SIZE_OBJECT, EACH_VALUE) > MAX_SIZE_OBJECT:
+            raise SetError("tooLarge", f"a Coordinator of more than {MAX_SIZE_OBJECT} bytes is none")
         before = _as_json(self._cutover.current)
 
         def make(current: Coordinator) -> Coordinator:

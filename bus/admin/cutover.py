@@ -145,7 +145,8 @@ class Cutover:
         self, make: Callable[[Coordinator], Coordinator], wish: Wish, entry: Entry
     ) -> Coordinator:
         old = self.current
-        new = make(old)
+        # In a thread: of a long text it may take a while.
+        new = await asyncio.to_thread(make, old)
         if new == old and not wish.dry_run and not self._store.broken:
             entry.is_news = False
             return new

@@ -33,12 +33,16 @@ class Gate:
         """Raises Refused: 431, 421, 403."""
         if sum(len(name) + len(value) for name, value in headers.items()) > MAX_HEADERS:
             raise Refused(431, "about:blank", f"at most {MAX_HEADERS} bytes of headers are allowed")
-        host = headers.get("host", "")
-        # A page of somebody else whose name now leads here (DNS rebinding) still says its own name.
-        if not self._is_ours(host):
+        host = headers.get("host")
+        # A page of somebody else whose name now leads here (DNS rebinding) still says its own name. None at
+        # all has only HTTP/1.0, and no browser.
+        if host is not None and not self._is_ours(host):
             raise Refused(421, "about:blank", "this server is not called by that name: see `hosts`")
         origin = headers.get("origin")
-        if method not in ("GET", "HEAD") and origin is not None and origin != f"{scheme}://{host}":
+        is_ours = origin in (None, f"{scheme}://{host}")
+        # A proxy that has TLS for us changes the scheme; the browser itself says that it is our page.
+        is_ours = is_ours or headers.get("sec-fetch-site") == "same-origin"
+        if method not in ("GET", "HEAD") and not is_ours:
             raise Refused(403, "about:blank", "a page of another origin must not change anything here")
 
     def _is_ours(self, host: str) -> bool:

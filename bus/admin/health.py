@@ -21,6 +21,7 @@ def ready(cutover: Cutover, *, with_details: bool) -> tuple[bool, JsonObject]:
     checks: JsonObject = {
         "store": _check(not cutover.broken, cutover.broken),
         "coordinator": _check(not cutover.pending, cutover.pending),
+        "cluster": _check(not status.problems, "; ".join(status.problems)),
         "backend": {
             **_check(is_linked, "" if is_linked else f"the node is {status.state}"),
             "links": [
@@ -30,7 +31,7 @@ def ready(cutover: Cutover, *, with_details: bool) -> tuple[bool, JsonObject]:
             "peers": sum(peer.state == "UP" for peer in status.peers),
         },
     }
-    is_ready = is_linked and not cutover.broken and not cutover.pending
+    is_ready = status.ready and not cutover.broken and not cutover.pending
     found: JsonObject = {"status": "pass" if is_ready else "fail"}
     return is_ready, {**found, "checks": checks} if with_details else found
 

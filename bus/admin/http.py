@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import socket
     import ssl
 
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 MAX_CONNECTIONS = 64
 MAX_HEADERS = 16_384
@@ -45,7 +45,7 @@ class HttpServer:
     """Serves `app` on a listening socket, from `start` to `stop`."""
 
     def __init__(self, app: ASGIApp, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
-        self._app = app
+        self._app = _http_1(app)
         self._listener = listener
         self._tls = tls
         self._server: asyncio.Server | None = None
@@ -80,6 +80,22 @@ class HttpServer:
             await asyncio.wait(state.tasks, timeout=GRACE)
         with suppress(Exception), anyio.move_on_after(GRACE):
             await self._server.wait_closed()
+
+
+def _http_1(app: ASGIApp) -> ASGIApp:
+    """What h11 leaves to us of RFC 9112: other versions (2.3), and `GET http://host/path` (3.2.2)."""
+
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["http_version"] not in ("1.0", "1.1"):
+            await send({"type": "http.response.start", "status": 505, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body"})
+            return
+        if "://" in scope["path"] and not scope["path"].startswith("/"):
+            path = "/" + scope["path"].partition("://")[2].partition("/")[2]
+            scope = {**scope, "path": path, "raw_path": path.encode()}
+        await app(scope, receive, send)
+
+    return run
 
 
 def _protocol(app: ASGIApp) -> tuple[Any, _State]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -27,7 +28,9 @@ from bus.admin.gate import FAILURES_PER_MINUTE, Gate
 from bus.admin.http import HttpServer
 from bus.admin.jmap.errors import MethodError
 from bus.admin.jmap.methods import ECHO
+from bus.admin.measures import Measures
 from bus.admin.node import LiveNode, Node
+from bus.admin.page import Assets, Page
 from bus.admin.schema import Schema
 from bus.admin.secret_policy import SecretPolicy
 from bus.admin.store import Store
@@ -100,6 +103,7 @@ class AdminServer:
         `secrets`: what a secret may name when it is set over the network. Raises ConfigError.
         """
         self._node: Node = LiveNode(bus, store) if isinstance(bus, Bus) else bus
+        self._bus = bus if isinstance(bus, Bus) else None
         self._folder = state_directory(state_dir)
         given = token_file or os.environ.get("BUS_ADMIN_TOKEN_FILE")
         self._tokens = Tokens(self._folder, Path(given) if given else None)
@@ -123,7 +127,9 @@ class AdminServer:
         _need_asyncio()
         kinds = await asyncio.to_thread(self._prepare)
         is_managed = self._managed == "file"
-        cutover = Cutover(self._node, self._store, Audit(self._folder), self._policy, follows=not is_managed)
+        audit = Audit(self._folder)
+        self._measures = Measures(self._store, audit)
+        cutover = Cutover(self._node, self._store, audit, self._policy, follows=not is_managed)
         self._cutover = cutover
         self._closing = asyncio.Event()
         self._look = asyncio.Event()
@@ -171,6 +177,7 @@ class AdminServer:
         self._is_open = False
         self._closing.set()
         self._cutover.changed.set()
+        self._page.wake()
         self._look.set()
         closing = asyncio.ensure_future(self._cutover.close())
         await self._http.stop()
@@ -181,6 +188,7 @@ class AdminServer:
     def _prepare(self) -> Sequence[type[Coordinator]]:
         """What blocks: files, and the metadata of plug-ins."""
         kinds = variants()
+        self._assets = Assets()
         self._store = Store(self._folder, kinds)
         self._store.open()
         try:
@@ -195,14 +203,21 @@ class AdminServer:
     def _build(self, kinds: Sequence[type[Coordinator]]) -> ASGIApp:
         failures = Buckets(FAILURES_PER_MINUTE, FAILURES_PER_MINUTE / 60, time.monotonic)
         methods = CoordinatorObject(self._cutover, self._store, kinds, self._managed).methods()
+        gate = Gate(self._tokens, failures, (self._address[0], *self._hosts))
+        identity = f"{socket.gethostname()} {self._folder}"
+        self._page = Page(self._assets, gate, self._tokens, self._bus, self._store, identity, self._closing)
         return app.build(
             app.Parts(
-                Gate(self._tokens, failures, (self._address[0], *self._hosts)),
+                gate,
                 self._cutover,
                 {"Core/echo": ECHO, **methods},
                 Schema(kinds),
                 self._closing,
                 self._managed == "file",
+                self.url.partition("://")[2],
+                self._page,
+                self._measures,
+                self._bus,
             )
         )
 

@@ -26,19 +26,19 @@ class Buckets:
         left, since = self._levels.get(key, (float(self.size), self._now()))
         return min(self.size, left + (self._now() - since) * self._rate)
 
-    def take(self, key: str) -> bool:
-        """Take one; False when there is none."""
+    def take(self, key: str, amount: float = 1) -> bool:
+        """Take one, or `amount`; False when there is not so much."""
         left = self.level(key)
-        is_there = left >= 1
-        self._levels[key] = (left - 1 if is_there else left, self._now())
+        is_there = left >= amount
+        self._levels[key] = (left - amount if is_there else left, self._now())
         self._levels.move_to_end(key)
         if len(self._levels) > MAX_KEYS:
             self._levels.popitem(last=False)
         return is_there
 
-    def wait(self, key: str) -> int:
-        """Whole seconds until the next one, at least 1."""
-        return max(1, math.ceil((1 - self.level(key)) / self._rate))
+    def wait(self, key: str, amount: float = 1) -> int:
+        """Whole seconds until there is one, or `amount`; at least 1."""
+        return max(1, math.ceil((amount - self.level(key)) / self._rate))
 
 
 class Places:

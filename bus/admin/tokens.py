@@ -31,7 +31,8 @@ log = logging.getLogger("bus.admin")
 NAME = "tokens.toml"
 GET = "sysCoordinatorGet"
 UPDATE = "sysCoordinatorUpdate"
-PERMISSIONS = (GET, UPDATE, "busEventsRead", "busEventsPublish", "busMetricsRead", "busTokensManage")
+METRICS = "busMetricsRead"
+PERMISSIONS = (GET, UPDATE, "busEventsRead", "busEventsPublish", METRICS, "busTokensManage")
 
 MAX_FILE = 1_048_576
 _TEXT = re.compile(r"bus_([a-z0-9]{8})_([A-Za-z0-9_-]{43})")
@@ -115,6 +116,11 @@ class Tokens:
         if self._admin is not None and hmac.compare_digest(_digest(text), self._admin.digest):
             return self._admin
         return token if is_good and token is not _NOBODY and not token.is_expired else None
+
+    def is_valid(self, token: Token) -> bool:
+        """Whether one that was authenticated before still is: not revoked, replaced or expired since."""
+        known = self._admin if token.id == "admin" else self._tokens.get(token.id)
+        return known is not None and known == token and not token.is_expired
 
     def all(self) -> list[Token]:
         """Every token of the file, the oldest first."""

@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "nodes": ("bus.cli.nodes", "who is on the bus"),
     "top": ("bus.cli.top", "nodes and rates, live"),
     "token": ("bus.cli.token", "make, list and revoke tokens of the admin server"),
+    "history": ("bus.cli.history", "the versions of the Coordinator of a node"),
     "audit": ("bus.cli.audit", "who changed what"),
     "demo": ("bus.demo.command", "nodes with caches over one database; ends with the ledger"),
     "bench": ("bus.cli.bench", "throughput and latency beside the raw client"),
@@ -118,6 +119,10 @@ def _guarded(command: Command, parser: argparse.ArgumentParser, arguments: argpa
     from bus.cli.failure import Failure, from_config_error
     from bus.errors import ConfigError
 
+    if getattr(arguments, "verbose", False) or getattr(arguments, "debug", False):
+        from bus.cli import logs
+
+        logs.set_up("text", "debug" if arguments.debug else "info", "", logs.scrub)
     try:
         return command.run(parser, arguments)
     except Failure as error:

@@ -27,12 +27,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     """Show it."""
     from bus.admin import state_directory
-    from bus.admin.audit import KEPT
 
     out = output.Output(arguments)
     folder = state_directory(arguments.state_dir)
-    names = [*(f"audit.jsonl.{number}" for number in range(KEPT, 0, -1)), "audit.jsonl"]
-    records = [record for name in names for record in _records(folder / name)]
+    records = trail(folder)
     if arguments.last is not None:
         records = records[-arguments.last :] if arguments.last > 0 else []
     if not records:
@@ -43,6 +41,14 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
         else:
             _show(out, record)
     return 0
+
+
+def trail(folder: Path) -> list[Json]:
+    """All that is kept, the oldest first. Raises Failure."""
+    from bus.admin.audit import KEPT
+
+    names = [*(f"audit.jsonl.{number}" for number in range(KEPT, 0, -1)), "audit.jsonl"]
+    return [record for name in names for record in _records(folder / name)]
 
 
 def _records(path: Path) -> Iterator[Json]:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import socket
 import ssl
 import time
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
+from bus.cli import typed
 from bus.cli.failure import (
     CONFLICT,
     CONNECTION,
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bus.cli.target import Target
+
+log = logging.getLogger("bus.cli.http")
 
 Json = dict[str, object]
 
@@ -99,6 +103,13 @@ class Client:
         """A document."""
         return self._ask("GET", path, None)
 
+    def health(self) -> Json:
+        """What the node says about itself: "status" is "pass" when it runs on what is stored."""
+        status, headers, answer = self._asked("GET", "/health/ready", None)
+        if status not in (200, 503) or "status" not in answer:
+            raise self._refused(status, headers, answer)
+        return answer
+
     # -- inside ------------------------------------------------------------------------------------
 
     def _changed(self, response: Json) -> Json:
@@ -120,7 +131,16 @@ class Client:
         )
 
     def _ask(self, method: str, path: str, body: object) -> Json:
-        """One request on a connection of its own."""
+        """One request, and the object in its answer."""
+        status, headers, answer = self._asked(method, path, body)
+        if status != 200:
+            raise self._refused(status, headers, answer)
+        if not answer:
+            raise self._no_jmap()
+        return answer
+
+    def _asked(self, method: str, path: str, body: object) -> tuple[int, dict[str, str], Json]:
+        """One request on a connection of its own; {} for what is no object."""
         status, headers, content = 0, dict[str, str](), b""
         for _ in range(PATIENCE):
             status, headers, content = self._exchange(method, path, body)
@@ -133,11 +153,7 @@ class Client:
             answer: object = json.loads(content) if content else None
         except (ValueError, RecursionError):
             answer = None
-        if status != 200:
-            raise self._refused(status, headers, cast("Json", answer) if isinstance(answer, dict) else {})
-        if not isinstance(answer, dict):
-            raise self._no_jmap()
-        return cast("Json", answer)
+        return status, headers, cast("Json", answer) if isinstance(answer, dict) else {}
 
     def _exchange(self, method: str, path: str, body: object) -> tuple[int, dict[str, str], bytes]:
         headers = {"Accept": "application/json"}
@@ -148,11 +164,16 @@ class Client:
             headers["Content-Type"] = "application/json"
             content = json.dumps(body).encode()
         connection = self._connection()
+        began = time.monotonic()
+        _trace(">", f"{method} {self.target.url}{path}", headers, content)
         try:
             connection.request(method, self._place.path + path, content, headers)
             response = connection.getresponse()
             found = response.read(MAX_ANSWER)
-            return response.status, {name.lower(): text for name, text in response.getheaders()}, found
+            got = {name.lower(): text for name, text in response.getheaders()}
+            log.info("%s %s: %d in %.0f ms", method, path, response.status, (time.monotonic() - began) * 1e3)
+            _trace("<", f"{response.status} {response.reason}", got, found)
+            return response.status, got, found
         except (OSError, http.client.HTTPException) as error:
             failure = self._unreachable(error)
         finally:
@@ -216,3 +237,17 @@ class Client:
     def _no_jmap(self) -> Failure:
         hint = "is it the URL of an admin server?"
         return Failure(UNREACHABLE, "unreachable", f"{self.target.url} does not answer in JMAP", hint)
+
+
+def _trace(direction: str, first: str, headers: Mapping[str, str], body: bytes | None) -> None:
+    """What goes over the wire, for --debug; neither the token nor a secret of the object."""
+    if not log.isEnabledFor(logging.DEBUG):
+        return
+    hidden = {name: typed.MASK if name.lower() == "authorization" else text for name, text in headers.items()}
+    lines = [first, *(f"{name}: {text}" for name, text in hidden.items())]
+    if body:
+        try:
+            lines.append(json.dumps(typed.masked(json.loads(body))))
+        except (ValueError, RecursionError):
+            lines.append(f"{len(body)} bytes that are no JSON")
+    log.debug("%s", "\n".join(f"{direction} {line}" for line in lines))

@@ -9,10 +9,12 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from bus.cli import waiting
 from bus.cli.client import Client
 from bus.cli.failure import Failure
 from bus.cli.patch import patch_of
@@ -64,8 +66,9 @@ def run(out: Output, arguments: argparse.Namespace, targets: Sequence[Target]) -
     if not any(step.failure for step in steps) and not arguments.dry_run:
         phase = "change"
         out.note(f"change on {len(steps)} nodes")
+        deadline = time.monotonic() + (arguments.timeout if arguments.wait else 0.0)
         with ThreadPoolExecutor(len(steps)) as pool:
-            steps = list(pool.map(partial(_change, arguments=arguments), steps))
+            steps = list(pool.map(partial(_change, arguments=arguments, deadline=deadline), steps))
     _show(out, phase, steps)
     failures = [step.failure for step in steps if step.failure is not None]
     return failures[0].code if failures else 0
@@ -79,10 +82,14 @@ def _try(step: Step, arguments: argparse.Namespace) -> Step:
     return step._replace(outcome="good", state=str(response["oldState"]))
 
 
-def _change(step: Step, arguments: argparse.Namespace) -> Step:
+def _change(step: Step, arguments: argparse.Namespace, deadline: float) -> Step:
     state = None if arguments.force else step.state
     try:
-        response = step.client.update(step.patch, validate=arguments.validate, ifInState=state)
+        response = waiting.patiently(
+            lambda: step.client.update(step.patch, validate=arguments.validate, ifInState=state), deadline
+        )
+        if arguments.wait:
+            waiting.until_ready(step.client, deadline)
     except Failure as error:
         return step._replace(outcome="failed", failure=error)
     is_same = response["oldState"] == response["newState"]

@@ -1,12 +1,16 @@
-"""`bus config show|diff|init`: where each setting of a node comes from, and a file to begin with."""
+"""`bus config show|diff|init|migrate`: where each setting of a node comes from, and a file to begin with.
+
+migrate takes any form that a configuration may have, or once had somewhere else, and writes the file of this
+release: a URL, a file in another language, what x:Coordinator/get has answered, the coordinator.json of a
+state directory, the settings of a Coordinator alone.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, cast
 
-from bus.cli import output, settings, typed
+from bus.cli import output, settings, template, typed
 from bus.cli.failure import OTHER, Failure, usage
 
 if TYPE_CHECKING:
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments."""
     parser.description = "The settings of a node; each value with its source. Secrets are never shown."
-    actions = parser.add_subparsers(metavar="show|diff|init", required=True, dest="action")
+    actions = parser.add_subparsers(metavar="show|diff|init|migrate", required=True, dest="action")
     show = actions.add_parser("show", help="every setting, its value and its source", allow_abbrev=False)
     diff = actions.add_parser("diff", help="what is stored against what is configured", allow_abbrev=False)
     for one in (show, diff):
@@ -26,8 +30,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         output.configure(one)
     init = actions.add_parser("init", help="a configuration file to begin with", allow_abbrev=False)
     init.add_argument("--type", default="Zenoh", help="variant of the Coordinator (default Zenoh)")
-    init.add_argument("--output", metavar="FILE", help="write it there; never over another file")
-    output.configure(init)
+    migrate = actions.add_parser(
+        "migrate", help="the same configuration as a file of this release", allow_abbrev=False
+    )
+    migrate.add_argument("what", metavar="FILE|URL|JSON|-", help="any form that is understood; -: stdin")
+    for one in (init, migrate):
+        one.add_argument("--output", metavar="FILE", help="write it there; never over another file")
+        output.configure(one)
 
 
 def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
@@ -35,6 +44,8 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     out = output.Output(arguments)
     if arguments.action == "init":
         return _init(out, arguments)
+    if arguments.action == "migrate":
+        return _migrate(out, arguments)
     found = settings.load(arguments)
     return _show(out, found) if arguments.action == "show" else _diff(out, found)
 
@@ -97,13 +108,18 @@ def _init(out: output.Output, arguments: argparse.Namespace) -> int:
     kind = known.get(arguments.type.lower())
     if kind is None:
         raise usage(f'there is no variant "{arguments.type[:60]}"', f"there is {', '.join(known.values())}")
-    text = template(kind, typed.variant(schema, kind))
-    path = arguments.output
+    return _write(out, arguments.output, template.text(kind, typed.variant(schema, kind)))
+
+
+def _write(out: output.Output, path: str | None, text: str) -> int:
     if path is None:
-        out.line(text.rstrip("\n"))
+        if out.is_json:
+            out.json({"toml": text})
+        else:
+            out.line(text.rstrip("\n"))
         return 0
     try:
-        # Perhaps somebody will write a secret into it.
+        # Perhaps there is a secret in it, or somebody will write one into it.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         raise Failure(OTHER, "notWritten", f"{path}: {error.strerror}") from None
@@ -113,39 +129,42 @@ def _init(out: output.Output, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def template(kind: str, properties: Json) -> str:
-    """A file with every setting: commented out where it is the default."""
-    lines = ["# Settings of one node. Everything that starts with # shows the default.", ""]
-    for setting in settings.SETTINGS:
-        default = "" if setting.default is None else setting.default
-        lines += [f"# {setting.help} ({setting.variable})", f"#{setting.name} = {json.dumps(default)}"]
-    lines += ["", "[coordinator]", f'"@type" = "{kind}"']
-    for name, one in properties.items():
-        field = cast("Json", one)
-        if "x-order" not in field:
-            continue
-        lines.append(f"# {field.get('description', '')}")
-        if "default" in field:
-            lines.append(f"#{name} = {_toml(field['default'], field)}")
-        else:
-            lines.append(f"{name} = {json.dumps(_example(kind, field))}")
-    return "\n".join(lines) + "\n"
+def _migrate(out: output.Output, arguments: argparse.Namespace) -> int:
+    import argparse
+
+    from bus.cli import reading
+    from bus.cli.describe import known_schema
+    from bus.config import encode
+
+    problems = reading.Problems()
+    file = reading.anything(arguments.what, problems)
+    found = settings.settle(
+        file._replace(content=unwrapped(file.content)), {}, argparse.Namespace(), problems, is_alone=True
+    )
+    shown, real = encode(found.configured), encode(found.configured, reveal=True)
+    is_kept = arguments.output is not None
+    if shown != real and not is_kept:
+        out.warn("secrets are left out: with --output FILE they are kept, in a file for its owner only")
+    kind = str(shown["@type"])
+    given = {name: one.value for name, one in found.values.items() if one.source != "default"}
+    properties = typed.variant(known_schema(), kind)
+    return _write(out, arguments.output, template.text(kind, properties, real if is_kept else shown, given))
 
 
-def _example(kind: str, field: Json) -> object:
-    if field.get("x-type") == "json5":
-        return '{mode: "peer"}'
-    return ["localhost:9092"] if field.get("type") == "array" else "bus"
-
-
-def _toml(value: object, field: Json) -> str:
-    if value is None:
-        return '""'
-    if isinstance(value, dict):
-        pairs = cast("Json", value)
-        return "{" + ", ".join(f"{json.dumps(name)} = {json.dumps(one)}" for name, one in pairs.items()) + "}"
-    if field.get("x-type") == "duration" and isinstance(value, int):
-        from bus.config import Duration
-
-        return json.dumps(str(Duration(value)))
-    return json.dumps(value)
+def unwrapped(content: Json) -> Json:
+    """The settings, or the Coordinator, out of what other places put around it."""
+    responses = content.get("methodResponses")
+    if isinstance(responses, list):
+        for response in cast("list[object]", responses):
+            match response:
+                case [str(), {"list": list()} as inner, *_]:
+                    return unwrapped(cast("Json", inner))
+                case _:
+                    continue
+    match content:
+        case {"list": [{"@type": _} as one, *_]} | {"version": _, "object": {"@type": _} as one}:
+            return unwrapped(cast("Json", one))
+        case {"@type": _, "id": "singleton"}:
+            return {name: value for name, value in content.items() if name != "id"}
+        case _:
+            return content

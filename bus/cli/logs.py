@@ -1,4 +1,7 @@
-"""Logs of `bus run`, on stderr: text for people, JSON lines for machines; no secret of the node in either."""
+"""Logs on stderr: text for people, JSON lines for machines; no secret of the node in either.
+
+Of `bus run` always, of the other commands with -v and --debug.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,28 @@ import logging
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-_OWN = logging.makeLogRecord({}).__dict__.keys()
+if TYPE_CHECKING:
+    from bus.config import Coordinator
+
+# What the command connects with, as soon as that is known: none of its secrets is logged.
+_hidden: list[Coordinator] = []
+
+
+def hide(coordinator: Coordinator) -> None:
+    """From now on `scrub` leaves the secrets of this one out."""
+    _hidden[:] = [coordinator]
+
+
+def scrub(text: str) -> str:
+    """A line of the log without any secret that is known, or that a URL shows."""
+    from bus.config.redacted import redact
+    from bus.trial import scrubbed
+
+    for coordinator in _hidden:
+        text = scrubbed(text, coordinator)
+    return redact(text) if "://" in text and ("@" in text or "?" in text) else text
 
 
 class TextFormat(logging.Formatter):

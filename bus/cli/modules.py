@@ -1,4 +1,4 @@
-"""What an application brings along: `--import module`, its event classes; `--app module:function`, its work."""
+"""What an application brings along: `--import module`, its events; `--app module:function`, its work."""
 
 from __future__ import annotations
 

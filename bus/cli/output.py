@@ -37,7 +37,12 @@ def configure(parser: argparse.ArgumentParser, *, json_takes: str = "") -> None:
     group.add_argument(
         "--color", choices=("auto", "always", "never"), default="auto", help="default: on a terminal"
     )
-    group.add_argument("-q", "--quiet", action="store_true", help="no notes on stderr, only errors")
+    loud = group.add_mutually_exclusive_group()
+    loud.add_argument("-q", "--quiet", action="store_true", help="no notes on stderr, only errors")
+    loud.add_argument("-v", "--verbose", action="store_true", help="log to stderr what is done")
+    loud.add_argument(
+        "--debug", action="store_true", help="... and all that is sent and received, secrets masked"
+    )
 
 
 class Output:

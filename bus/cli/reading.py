@@ -31,6 +31,8 @@ class File(NamedTuple):
     def place(self, *names: str) -> str:
         """ "bus.toml:14": where this name stands, below the others."""
         at, is_found = 0, False
+        if not self.path:
+            return ""
         for name in names:
             key = re.escape(name)
             # name = ..., a.name = ..., [name], name: ...; and "name": ... anywhere in a line
@@ -93,6 +95,40 @@ def load(path: str, problems: Problems) -> File:
             return File(path, cast("Json", found), text)
         trouble = "it holds no object at its top"
     problems.add(path, trouble)
+    return NO_FILE
+
+
+def anything(text: str, problems: Problems) -> File:
+    """What somebody names: a URL, a Coordinator as JSON, the path of a file; - for any of these on stdin."""
+    if text != "-":
+        if "://" in text or text.lstrip().startswith("{"):
+            return _whole("", text, problems)
+        return load(text, problems)
+    import sys
+
+    text = sys.stdin.read(MAX_FILE + 1)
+    if len(text) > MAX_FILE:
+        problems.add("stdin", f"more than {MAX_FILE} bytes")
+        return NO_FILE
+    return _whole("stdin", text.removeprefix("\ufeff"), problems)
+
+
+def _whole(place: str, text: str, problems: Problems) -> File:
+    """A URL, JSON, or else TOML."""
+    bare = text.strip()
+    if "://" in bare and not bare.startswith("{") and re.fullmatch(r"\S+", bare):
+        return File(place, {"coordinator": bare}, text)
+    language = "x.json" if bare.startswith("{") else "x.toml"
+    try:
+        found = _parsed(language, text)
+    except (ValueError, RecursionError) as error:
+        line = re.search(r"line (\d+)", str(error))
+        says = str(error) if isinstance(error, _Unreadable) else f"not valid {_language(language)}"
+        problems.add(f"{place}:{line[1]}" if place and line else place, says)
+        return NO_FILE
+    if isinstance(found, dict):
+        return File(place, cast("Json", found), text)
+    problems.add(place, "it holds no object at its top")
     return NO_FILE
 
 

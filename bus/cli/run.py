@@ -41,9 +41,8 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
     found = settings.load(arguments)
     node = name_of(found.text("node"))
-    logs.set_up(
-        found.text("logFormat") or "auto", found.text("logLevel") or "info", node, _scrub(found.coordinator)
-    )
+    level = "debug" if arguments.debug else found.text("logLevel") or "info"
+    logs.set_up(found.text("logFormat") or "auto", level, node, _scrub(found.coordinator))
     code = run_until_signalled(_run(found, node))
     # To be told to end, and to end, is what a service is for.
     return 0 if code == TERMINATED else code

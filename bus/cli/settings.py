@@ -124,25 +124,38 @@ def _add(group: argparse._ArgumentGroup, setting: Setting) -> None:  # pyright: 
         group.add_argument(setting.flag, dest=dest, metavar="TEXT", help=text)
 
 
-def load(arguments: argparse.Namespace, environment: Mapping[str, str] | None = None) -> Settings:
+def load(arguments: argparse.Namespace) -> Settings:
     """All settings. Raises Failure with everything that is wrong."""
-    from bus.cli.layers import Layers
-
-    given = os.environ if environment is None else environment
-    path = getattr(arguments, "config", None) or given.get("BUS_CONFIG") or _default_file()
+    path = getattr(arguments, "config", None) or os.environ.get("BUS_CONFIG") or _default_file()
     problems = Problems()
     file = reading.load(path, problems) if path else reading.NO_FILE
+    return settle(file, os.environ, arguments, problems)
+
+
+def settle(
+    file: reading.File,
+    given: Mapping[str, str],
+    arguments: argparse.Namespace,
+    problems: Problems,
+    *,
+    is_alone: bool = False,
+) -> Settings:
+    """... of a file, an environment, and flags; `is_alone`: whatever is stored. Raises Failure."""
+    from bus.cli import logs
+    from bus.cli.layers import Layers
+
     values = _values(file, given, arguments, problems)
     layers = Layers(file, given, getattr(arguments, "url", None), problems)
     _refuse_unknown(given, problems)
     coordinator = layers.coordinator()
     problems.raise_all()
     assert coordinator is not None
-    stored, broken = _stored(values)
+    stored, broken = (None, "") if is_alone else _stored(values)
     found, sources = coordinator, layers.sources
     if stored is not None:
         found, sources = stored, {"@type": "stored"}
-    return Settings(path, values, found, sources, coordinator, stored, broken)
+    logs.hide(found)
+    return Settings(file.path or None, values, found, sources, coordinator, stored, broken)
 
 
 def _default_file() -> str | None:

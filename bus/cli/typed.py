@@ -105,28 +105,37 @@ def _as_list(found: object) -> list[str]:
 
 def holds_secret(value: object) -> bool:
     """Whether a value holds what nobody else should read: a secret, or a login inside of a URL or a text."""
+    return masked(value) != value
+
+
+def masked(value: object) -> object:
+    """The value without what nobody else should read."""
     match value:
         case str():
-            return _text_holds_secret(value)
+            return _masked_text(value)
         case list():
-            return any(map(holds_secret, cast("list[object]", value)))
+            return [masked(one) for one in cast("list[object]", value)]
         case Mapping():
             pairs = cast("Mapping[str, object]", value)
-            given = [one for name, one in pairs.items() if name.rpartition("/")[2] == "secret"]
-            return any(one not in (None, MASK) for one in given) or any(
-                holds_secret(one) for name, one in pairs.items() if name.rpartition("/")[2] != "secret"
-            )
+            return {name: _masked_member(name, one) for name, one in pairs.items()}
         case _:
-            return False
+            return value
 
 
-def _text_holds_secret(text: str) -> bool:
+def _masked_member(name: str, value: object) -> object:
+    """Of a secret the whole value, also where it stands as text in place of the object."""
+    is_secret = name.rpartition("/")[2] == "secret" and value is not None
+    is_text = isinstance(value, str) and name.lower().endswith(("secret", "password", "credentials"))
+    return MASK if is_secret or is_text else masked(value)
+
+
+def _masked_text(text: str) -> str:
     if text.lstrip().startswith("{"):
         from bus.config.json5 import mask_json5
 
-        return mask_json5(text) != text
+        return mask_json5(text)
     if "://" not in text:
-        return False
+        return text
     from bus.config.redacted import redact
 
-    return redact(text) != text
+    return redact(text)

@@ -7,9 +7,10 @@ them at once, because each one waits for the others on the new link.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, cast
 
-from bus.cli import cluster, output, patch, target, thing, typed
+from bus.cli import cluster, output, patch, target, thing, typed, waiting
 from bus.cli.failure import usage
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     state.add_argument("--force", action="store_true", help="also when somebody else has changed it")
     how.add_argument("--nodes", metavar="URL,URL", help="on all of these: URLs, or profiles of cli.toml")
+    how.add_argument(
+        "--wait", action="store_true",
+        help="for a change that is under way, and until the node runs on this one; at most --timeout",
+    )  # fmt: skip
     target.configure(parser)
     output.configure(parser, json_takes="the fields to change, or a whole object")
 
@@ -58,12 +63,18 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     state, before = client.coordinator()
     schema = client.schema()
     change = patch.patch_of(arguments, schema, before)
-    response = client.update(
-        change,
-        ifInState=None if arguments.force else arguments.if_state or state,
-        validate=arguments.validate,
-        dryRun=arguments.dry_run or None,
+    deadline = time.monotonic() + (arguments.timeout if arguments.wait else 0.0)
+    response = waiting.patiently(
+        lambda: client.update(
+            change,
+            ifInState=None if arguments.force else arguments.if_state or state,
+            validate=arguments.validate,
+            dryRun=arguments.dry_run or None,
+        ),
+        deadline,
     )
+    if arguments.wait and not arguments.dry_run:
+        waiting.until_ready(client, deadline)
     _, after = client.coordinator()
     told = tell(response, before, after, schema)
     if out.is_json:

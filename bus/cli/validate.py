@@ -1,4 +1,7 @@
-"""`bus validate FILE`: all that is wrong with a configuration; with --connect, whether it works."""
+"""`bus validate WHAT`: all that is wrong with a configuration; with --connect, whether it works.
+
+WHAT is the path of a file, a URL, a Coordinator as JSON, or - for any of these on stdin.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,13 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments."""
     parser.description = (
-        "Check a file of settings, or of a Coordinator alone, without the environment and what is stored."
+        "Check the settings of a node, or a Coordinator alone, without the environment and what is stored."
     )
-    parser.add_argument("file", metavar="FILE", help="TOML, JSON or YAML")
+    parser.add_argument(
+        "what",
+        metavar="FILE|URL|JSON|-",
+        help="a file (TOML, JSON, YAML); - reads TOML, JSON or a URL from stdin",
+    )
     parser.add_argument("--connect", action="store_true", help="make a trial connection, too")
     output.configure(parser)
 
@@ -27,12 +34,18 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     """Check it."""
     import argparse
 
-    out = output.Output(arguments)
-    found = settings.load(argparse.Namespace(config=arguments.file), environment={})
+    from bus.cli import reading
     from bus.config import type_of
+    from bus.config.redacted import redact
+
+    out = output.Output(arguments)
+    problems = reading.Problems()
+    file = reading.anything(arguments.what, problems)
+    found = settings.settle(file, {}, argparse.Namespace(), problems, is_alone=True)
+    name = file.path or (redact(arguments.what) if "://" in arguments.what else "JSON")
 
     check_backend(found)
-    told = {"file": arguments.file, "type": type_of(found.configured), "valid": True}
+    told: dict[str, object] = {"file": name, "type": type_of(found.configured), "valid": True}
     seconds = 0.0
     if arguments.connect:
         seconds = try_it(found.configured, found)
@@ -40,9 +53,9 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     if out.is_json:
         out.json(told)
     elif arguments.connect:
-        out.line(f"{arguments.file}: valid, and it works ({told['type']}, {seconds:.2f} s)")
+        out.line(f"{name}: valid, and it works ({told['type']}, {seconds:.2f} s)")
     else:
-        out.line(f"{arguments.file}: valid ({told['type']})")
+        out.line(f"{name}: valid ({told['type']})")
     return 0
 
 

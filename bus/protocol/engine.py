@@ -17,20 +17,25 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from bus.protocol import control, frame as wire
-from bus.protocol.control import Entry, Heartbeat, Report
-from bus.protocol.frame import BYE, DATA, HEARTBEAT, HELLO, OBSERVER, REPORT, REQUEST, FrameError
+from bus.protocol.beat import compose
+from bus.protocol.catalog import Catalog
+from bus.protocol.control import Entry, Heartbeat
+from bus.protocol.frame import BYE, DATA, HEARTBEAT, HELLO, OBSERVER, REPORT, REQUEST, TYPES, FrameError
+from bus.protocol.ledger import Ledger
 from bus.protocol.log import Log
 from bus.protocol.names import Names
 from bus.protocol.outlet import ANSWER_INTERVAL, HEARTBEAT_INTERVAL, REPEAT_SHARE, WINDOW, Outlet, Sizes
 from bus.protocol.peer import DOWN, TOLD, Hold, Peer, Sink
 from bus.protocol.repair import Repair
+from bus.protocol.seal import Guard
 from bus.signals import Down, Duplicate, Restarted, Resync, Up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from bus.protocol.frame import Header
     from bus.protocol.limits import Limits
+    from bus.protocol.seal import Sealer
 
 MAX_STEP = 0.5
 STALE = 30.0
@@ -41,12 +46,11 @@ class Engine:
 
     def __init__(
         self, node: str, epoch: int, limits: Limits, sink: Sink, now: float,
-        random: Callable[[int], int], observer: bool = False,
+        random: Callable[[int], int], observer: bool = False, seal: Sealer | None = None,
     ) -> None:  # fmt: skip
         self.node = node
         self.epoch = epoch
         self.observer = observer
-        self.digest = 0
         self.generation = 0
         self.refused: Counter[str] = Counter()
         self.log = Log(epoch, limits)
@@ -61,17 +65,22 @@ class Engine:
         self._counter = 0
         self._hold = Hold(limits.hold_bytes)
         self._repair = Repair(self.log, self.outlets)
+        self.ledger = Ledger(self.log, self.peers, self._repair)
+        self.catalog = Catalog(self.log, self._repair, self.peers, random, asks=not observer)
         self._names = Names()
         self._names.beat(node, epoch, now)
         # Peers that the clocks still run for; the dead and the departed cost nothing per tick.
         self._live: dict[int, Peer] = {}
-        self._foreign: dict[int, None] = {}
+        # Who speaks no version of ours: epoch -> name.
+        self.foreign: dict[int, str] = {}
+        self._seal = seal
+        self._guard = Guard(seal, self.outlets, self.peers) if seal is not None else None
 
     # -- links -------------------------------------------------------------------------------------
 
     def attach(self, sizes: Sizes) -> Outlet:
         """Add a link. Its cursor starts where the furthest one stands (rule 2)."""
-        outlet = Outlet(sizes, self._random(1 << 16))
+        outlet = Outlet(sizes, self._random(1 << 16), self._seal)
         outlet.cursor = max((other.cursor for other in self.outlets), default=self.log.first)
         self.outlets.append(outlet)
         self._resize()
@@ -121,8 +130,12 @@ class Engine:
             if request is not None and not self.observer:  # which gives up as others do, but asks nobody
                 body = control.encode(request)
                 return outlet.launch(wire.pack(REQUEST, 0, self.epoch, self.log.stamp(now), body), now)
+        if outlet.types_told != self.catalog.ours.digest:
+            self.catalog.tell(outlet, now)
         if outlet.control:
             return outlet.launch(outlet.control.popleft(), now)
+        if (question := self.catalog.ask(outlet, now)) is not None:
+            return outlet.launch(question, now)
         log = self.log
         if outlet.repeats and (outlet.cursor > log.last or outlet.frames_since_repeat + 1 >= REPEAT_SHARE):
             outlet.frames_since_repeat = 0
@@ -155,13 +168,6 @@ class Engine:
         for outlet in self.outlets:
             outlet.byes = 2 if outlet.is_up else 0
 
-    def ask_report(self, epoch: int, now: float) -> None:
-        """Ask one peer for its ledger of our log."""
-        peer = self.peers.get(epoch)
-        if peer is not None and (outlet := self._repair.way_to(peer)) is not None:
-            body = control.encode(Report(ask=epoch))
-            outlet.control.append(wire.pack(REPORT, 0, self.epoch, self.log.stamp(now), body))
-
     def _heartbeat(self, outlet: Outlet, now: float, flags: int = 0) -> bytes:
         self._counter += 1
         if self._names.beat(self.node, self.epoch, now) is not None:
@@ -171,22 +177,16 @@ class Engine:
         if self.observer:
             flags |= OBSERVER
         outlet.beat_in, outlet.beat_at = HEARTBEAT_INTERVAL, now
-        chosen = outlet.choose(list(self._live.values()), control.MAX_ENTRIES)
-        while True:
-            entries = [
-                Entry(peer.epoch, peer.next - 1, peer.lost, *outlet.heard_of[peer.epoch]) for peer in chosen
-            ]
-            body = control.encode(
-                Heartbeat(
-                    name=self.node, counter=self._counter, uptime_us=int((now - self._born) * 1e6),
-                    last=self.log.last, held=self.log.first, sent=outlet.cursor - 1,
-                    digest=self.digest, generation=self.generation, entries=entries,
-                )
-            )  # fmt: skip
-            if len(body) <= control.HEARTBEAT_ROOM:
-                break
-            chosen.pop()
-        outlet.said.update((peer.epoch, peer.next) for peer in chosen)
+        named = self._guard.choose(outlet, bool(self._live)) if self._guard is not None else []
+        chosen = outlet.choose(list(self._live.values()), control.MAX_ENTRIES - len(named))
+        state = Heartbeat(
+            name=self.node, counter=self._counter, uptime_us=int((now - self._born) * 1e6),
+            last=self.log.last, held=self.log.first, sent=outlet.cursor - 1,
+            digest=self.catalog.ours.digest, generation=self.generation,
+        )  # fmt: skip
+        body = compose(state, outlet, chosen, named)
+        if self._guard is not None and self._guard.is_behind(outlet, self._live):
+            outlet.beat_in = ANSWER_INTERVAL
         return wire.pack(HEARTBEAT, flags, self.epoch, self.log.stamp(now), body)
 
     # -- in ----------------------------------------------------------------------------------------
@@ -196,13 +196,19 @@ class Engine:
         try:
             header = wire.parse(frame)
             if header.epoch == self.epoch:
-                if stamp is not None or not outlet.echoed:
+                if (
+                    stamp is not None or not outlet.echoed if self._guard is None
+                    else self._guard.is_ours(header, frame)
+                ):  # fmt: skip
                     outlet.echo(header.sent_us, self.log.newest_us, stamp)
                 self.refused["own"] += 1
                 return False
             if stamp is not None and stamp < outlet.echo_stamp - STALE:
                 raise FrameError("stale")
-            wire.check(frame, header)
+            if self._guard is None:
+                wire.check(frame, header)
+            else:
+                frame = self._guard.open(outlet, header, frame)
             if header.kind == DATA:
                 return self._receive_data(outlet, header, frame)
             if header.kind == HEARTBEAT:
@@ -212,7 +218,10 @@ class Engine:
                 asker = header.epoch if header.epoch in self.peers else 0
                 self._repair.answer(outlet, asker, control.read_request(frame), now)
             elif header.kind == REPORT:
-                self._receive_report(outlet, header, control.read_report(frame), now)
+                self.ledger.receive(outlet, header.epoch, control.read_report(frame), now)
+            elif header.kind == TYPES:
+                body = control.read_types(frame)
+                self.catalog.receive(outlet, header.epoch, header.sent_us, body, now)
             else:
                 raise FrameError("kind")
         except FrameError as error:
@@ -226,16 +235,20 @@ class Engine:
             raise FrameError("unknown")
         self._heard(peer, outlet, header)
         peer.data(header, frame)
+        if peer.is_unjudged:
+            self.catalog.want(peer)
         if peer.next <= peer.target:
             self._repair.asking[peer.epoch] = peer
             return True
         return False
 
     def _heard(self, peer: Peer, outlet: Outlet, header: Header) -> None:
-        peer.unheard = peer.silent = 0.0
         if header.sent_us > peer.newest_us:
             peer.newest_us = header.sent_us
             peer.via = outlet
+        elif self._guard is not None:
+            return  # perhaps a recording: it says nothing about now
+        peer.unheard = peer.silent = 0.0
         if peer.epoch not in self._live:
             self._live[peer.epoch] = peer
         if peer.is_down and not peer.is_bye:
@@ -255,13 +268,14 @@ class Engine:
 
     def _receive_heartbeat(self, outlet: Outlet, header: Header, beat: Heartbeat, now: float) -> None:
         if header.flags & HELLO:
-            outlet.beat_in = min(outlet.beat_in, max(0.0, outlet.beat_at + ANSWER_INTERVAL - now))
+            outlet.beat_soon(now)
         # What we never sent nobody can have heard: believed, it would stand above all that is true.
-        ours = [
-            entry for entry in beat.entries if entry.epoch == self.epoch
-            and entry.sent_us <= self.log.newest_us and entry.position <= self.log.last
-        ]  # fmt: skip
-        is_listed = bool(ours) and outlet.is_listed(max(entry.sent_us for entry in ours))
+        named, ours = self._ours(beat.strangers), self._ours(beat.entries)
+        is_listed = bool(named or ours) and outlet.is_listed(max(entry.sent_us for entry in named + ours))
+        if (guard := self._guard) is not None:
+            if header.epoch not in self.peers and not guard.admit(outlet, header, named + ours, now):
+                return
+            guard.greet(outlet, header.epoch, now, again=bool(named))
         if header.flags & OBSERVER:
             return
         if beat.min_version > wire.VERSION or beat.max_version < wire.VERSION:
@@ -272,6 +286,8 @@ class Engine:
         if peer is None:
             peer = self._meet(header.epoch, beat, now)
         outlet.heard = True
+        # Nobody lists an observer: that it hears is all the proof of a link that it can have (rule 10).
+        outlet.listed |= self.observer
         if is_listed:
             outlet.listed_by.add(peer.epoch)
         if header.sent_us > outlet.heard_of.get(peer.epoch, (0, 0))[1]:
@@ -283,13 +299,22 @@ class Engine:
                     self._succeed(peer, old, is_new)
                 self._raise(peer)
             for entry in ours:
-                self._listed(peer, entry, header.sent_us, now)
+                peer.lists(entry, header.sent_us, now)
+        digest = peer.digest
         peer.beat(beat, header.sent_us, bool(header.flags & BYE))
+        if peer.digest != digest:
+            self.catalog.look(peer)
         self._heard(peer, outlet, header)
         if peer.is_bye and not peer.is_down:
             self._lower(peer)
         if peer.in_hole:
             self._repair.asking[peer.epoch] = peer
+
+    def _ours(self, entries: list[Entry]) -> list[Entry]:
+        return [
+            entry for entry in entries if entry.epoch == self.epoch
+            and entry.sent_us <= self.log.newest_us and entry.position <= self.log.last
+        ]  # fmt: skip
 
     def _meet(self, epoch: int, beat: Heartbeat, now: float) -> Peer:
         """A new peer. Younger than us: its whole log is ours; older: from here on (rule 1)."""
@@ -320,33 +345,13 @@ class Engine:
         if epochs := self._names.duplicates(name):
             self._sink.change(Duplicate(name, epochs))
 
-    def _listed(self, peer: Peer, entry: Entry, sent_us: int, now: float) -> None:
-        peer.lists_us = True
-        peer.position = max(peer.position, entry.position)
-        peer.lost_of_us = entry.lost
-        # Four times of two clocks: the round trip without what the peer kept it (skew falls out).
-        trip = (int(now * 1e6) - entry.sent_us) - (sent_us - entry.heard_us)
-        if trip >= 0:
-            peer.latency = trip / 2e6
-
     def _refuse_version(self, epoch: int, name: str) -> None:
         self.refused["version"] += 1
-        if epoch not in self._foreign:
-            if len(self._foreign) >= self._limits.epochs:
-                del self._foreign[next(iter(self._foreign))]
-            self._foreign[epoch] = None
+        if epoch not in self.foreign:
+            if len(self.foreign) >= self._limits.epochs:
+                del self.foreign[next(iter(self.foreign))]
+            self.foreign[epoch] = name
             self._sink.loss(Resync(name, epoch, None, "version"))
-
-    def _receive_report(self, outlet: Outlet, header: Header, report: Report, now: float) -> None:
-        if report.ask == self.epoch or report.ask == 0:
-            peer = self.peers.get(header.epoch)
-            asked: Iterable[Peer] = self.peers.values() if report.ask == 0 else [peer] if peer else []
-            body = control.encode(Report(accounts=[one.account() for one in asked][:256]))
-            if len(outlet.control) < 64:
-                outlet.control.append(wire.pack(REPORT, 0, self.epoch, self.log.stamp(now), body))
-        for account in report.accounts:
-            if account.epoch == self.epoch and (peer := self.peers.get(header.epoch)) is not None:
-                peer.account_of_us = account
 
     # -- time --------------------------------------------------------------------------------------
 
@@ -363,6 +368,8 @@ class Engine:
                 self._repair.asking[peer.epoch] = peer
             elif peer.is_bye:
                 del self._live[peer.epoch]
+            if peer.is_unjudged:
+                self.catalog.want(peer)
             if peer.silent >= DOWN and not peer.is_down:
                 self._lower(peer)
             if peer.silent >= TOLD:
@@ -370,6 +377,9 @@ class Engine:
                 peer.tell("silent")
                 self._live.pop(peer.epoch, None)
                 self._repair.asking.pop(peer.epoch, None)
+        if self._guard is not None:
+            self._guard.tick(step)
+        self.catalog.tick(step)
         self.log.tick(now)
 
     def _forget(self) -> None:
@@ -384,4 +394,6 @@ class Engine:
             outlet.heard_of.pop(victim.epoch, None)
             outlet.said.pop(victim.epoch, None)
             outlet.listed_by.discard(victim.epoch)
+        if self._guard is not None:
+            self._guard.forget(victim.epoch)
         self._names.forget(victim.node, victim.epoch)

@@ -106,6 +106,11 @@ class Inbox(Generic[E]):
     def __bool__(self) -> bool:
         return bool(self._items)
 
+    @property
+    def capacity(self) -> int:
+        """The most events that it holds."""
+        return self._capacity
+
     def offer(self, events: list[E], size: int) -> None:
         """Add the events of one frame; `size` is their encoded bytes together."""
         if self.is_closed or not events:

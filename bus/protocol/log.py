@@ -115,6 +115,14 @@ class Log:
         """The number of the newest event; 0 when there was none."""
         return self.lane.base + len(self.lane)
 
+    def held_bytes(self) -> int:
+        """How many bytes it holds."""
+        return self._bytes + sum(map(len, self.lane))
+
+    def published_bytes(self) -> int:
+        """Bytes of all events that were ever appended."""
+        return self.appended + sum(map(len, self.lane))
+
     def append(self, event: bytes) -> int:
         """Number one encoded event and keep it. Raises Oversize when it is larger than `Limits.event`."""
         lane = self.lane

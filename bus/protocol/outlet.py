@@ -13,17 +13,24 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bus.protocol.frame import SEAL_SIZE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bus.protocol.log import Entry
     from bus.protocol.peer import Peer
+    from bus.protocol.seal import Sealer
 
 WINDOW = 2
 SLOW_CONFIRM = 0.250
 FAST_CONFIRM = 0.050
 # Below this a smaller frame helps nobody: a server that is slow whatever the size would carry nothing.
 MIN_FRAME = 4_096
+# Seconds of full frames on one connection before twice the size at which it lived is tried; longer each
+# time that the larger size kills it.
+TRUST = 10.0
+MOST_TRUST = 900.0
 HEARTBEAT_INTERVAL = 1.0
 ANSWER_INTERVAL = 0.1
 REPEAT_SHARE = 4
@@ -38,19 +45,35 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Flight(msgspec.Struct, gc=False):
-    """One frame handed over and not yet confirmed; `first` and `last` are 0 unless it is new data."""
+    """One frame handed over and not yet confirmed; `first` and `last` are 0 unless it is new data.
+
+    `limit`: up to which size frames were made then.
+    """
 
     first: int
     last: int
     size: int
     sent_at: float
+    limit: int
+
+    @property
+    def is_full(self) -> bool:
+        """It makes use of the size: only of such a one what becomes of it says what a server bears."""
+        return self.size * 2 > self.limit
 
 
 class Outlet:
     """One link as the engine sees it."""
 
-    def __init__(self, sizes: Sizes, rotation: int) -> None:
+    def __init__(self, sizes: Sizes, rotation: int, seal: Sealer | None = None) -> None:
+        self._seal = seal
         self.limit = sizes.frame
+        # What frames grow to: after a death with large frames less than the link may carry, however fast
+        # they are confirmed. A server may confirm a frame, and cut off whoever listens because of it.
+        self.bound = sizes.max_frame
+        self._trust = TRUST
+        self._trusted_since: float | None = None
+        self._is_trial = False
         self.fit(sizes)
         self.cursor = 1
         self.confirmed = 0
@@ -61,6 +84,9 @@ class Outlet:
         self.beat_at = -inf
         self.byes = 0
         self.control: deque[bytes] = deque()
+        # The digest of the event types that this connection was told last, and when.
+        self.types_told = 0
+        self.types_at = -inf
         # Asker -> the entries that it waits for, by their first numbers, descending.
         self.repeats: dict[int, list[int]] = {}
         # The union of these, without what was repeated for another asker meanwhile.
@@ -68,6 +94,9 @@ class Outlet:
         self.beat_after_repeats = False
         self.frames_since_repeat = 0
         self.flights: deque[Flight] = deque()
+        # The last ones that were confirmed: a server may confirm a frame, and die of it, or cut off all
+        # who listen.
+        self._landed: deque[Flight] = deque(maxlen=WINDOW)
         self.fastest = inf
         self.suspects: frozenset[int] = frozenset()
         # The newest frame of ours that came back: our stamp, and the broker's (rule 14).
@@ -86,10 +115,18 @@ class Outlet:
         # said.
         self.heard_of: dict[int, tuple[int, int]] = {}
         self.said: dict[int, int] = {}
+        # (Epoch, kind) -> its newest request or report on this link, with a key (rule 18).
+        self.asked: dict[tuple[int, int], int] = {}
         self._rotation = rotation
 
     def fit(self, sizes: Sizes) -> None:
         """The sizes of the next connection: one server may carry less than another (rule 16)."""
+        if self._seal is not None:
+            # What is sealed on its way out must still fit.
+            sizes = Sizes(
+                frame=sizes.frame, max_frame=sizes.max_frame - SEAL_SIZE,
+                max_message=sizes.max_message - SEAL_SIZE,
+            )  # fmt: skip
         self.sizes = sizes
         # A frame of several events never exceeds what the link carries: only a single event can.
         self._ceiling = min(sizes.max_frame, sizes.max_message)
@@ -101,7 +138,9 @@ class Outlet:
         self._up_us = self._proven_us = newest_us
         self.hello = True
         self.beat_in = 0.0
+        self.types_told = 0
         self.flights.clear()
+        self._landed.clear()
         self.fastest = inf
         self.repeats.clear()
         self.unrepeated.clear()
@@ -138,49 +177,73 @@ class Outlet:
         return True
 
     def down(self) -> frozenset[int]:
-        """The connection is gone: halve the frames, send again what no server confirmed.
+        """The connection is gone: halve the frames, for a while, and send again what no server confirmed.
 
-        Returns the events that are too large: alone in flight, and over the size, at two losses in
-        a row.
+        So is a large event that was confirmed just before. Returns the events that are too large: such a
+        frame of their own, and over the size, at two losses in a row.
         """
         self.is_up = self.is_ready = False
-        self.cursor = min([self.cursor, *(flight.first for flight in self.flights if flight.first)])
-        lone = frozenset(
-            flight.first for flight in self.flights if flight.first and flight.first == flight.last
-            and flight.size > self.limit
-        )  # fmt: skip
+        newest = (*self._landed, *self.flights)
+        large = [
+            flight for flight in newest
+            if flight.first and flight.first == flight.last and flight.size > MIN_FRAME
+        ]  # fmt: skip
+        again = (flight.first for flight in (*large, *self.flights) if flight.first)
+        self.cursor = min([self.cursor, *again])
+        lone = frozenset(flight.first for flight in large if flight.size > self.limit)
         guilty = lone & self.suspects
         self.suspects = lone
+        if full := [flight.limit for flight in newest if flight.is_full]:
+            self.bound = max(MIN_FRAME, min(self.limit, *full) // 2)
+            self._trust = min(MOST_TRUST, self._trust * 2) if self._is_trial else TRUST
+            self._is_trial = False
+        self._trusted_since = None
         self._halve()
+        self.limit = min(self.limit, self.bound)
         return guilty
 
     def launch(self, frame: bytes, now: float, first: int = 0, last: int = 0) -> bytes:
-        """Note a frame that is being handed over."""
-        self.flights.append(Flight(first, last, len(frame), now))
-        return frame
+        """Note a frame that is being handed over, and seal it: each time anew (rule 18)."""
+        self.flights.append(Flight(first, last, len(frame), now, self.limit))
+        return frame if self._seal is None else self._seal.seal(frame)
+
+    def beat_soon(self, now: float) -> None:
+        """One heartbeat answers all that was asked within a tenth of a second (rule 9)."""
+        self.beat_in = min(self.beat_in, max(0.0, self.beat_at + ANSWER_INTERVAL - now))
 
     def land(self, now: float) -> None:
         """The oldest frame in flight is confirmed: adapt the size to what the server bears."""
         if not self.flights:
             return
         flight = self.flights.popleft()
+        self._landed.append(flight)
         if flight.last > self.confirmed:
             self.confirmed = flight.last
         took = now - flight.sent_at
         if took < self.fastest:
             self.fastest = took
         if flight.size * 2 <= self.limit:
-            # Only a frame that made use of the size says what the server bears.
+            # Not full, or made before the size has grown.
             return
         # A far server is slow whatever the size: smaller frames would only carry less.
         extra = took - self.fastest
         if extra > SLOW_CONFIRM:
             self._halve()
         elif extra < FAST_CONFIRM:
-            self.limit = min(self._ceiling, self.limit * 2)
+            self._grow(now)
 
     def _halve(self) -> None:
         self.limit = min(self.limit, max(MIN_FRAME, self.limit // 2))
+
+    def _grow(self, now: float) -> None:
+        """Up to the bound at once; above it, only when the connection has lived with that for long enough."""
+        if self._trusted_since is None:
+            self._trusted_since = now
+        if self.limit >= self.bound and now - self._trusted_since >= self._trust:
+            self._is_trial = self.bound < self._ceiling
+            self.bound *= 2
+            self._trusted_since = now
+        self.limit = min(self.bound, self._ceiling, self.limit * 2)
 
     def queue_repeats(self, asker: int, entries: Sequence[Entry]) -> None:
         """Repeat these, then say where we stand."""

@@ -24,6 +24,8 @@ from bus.protocol.frame import MAX_SEQ, REPEAT
 from bus.signals import Change, Gap, GapReason, Loss, Resync
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bus.protocol.control import Entry, Heartbeat
     from bus.protocol.frame import Header
 
@@ -41,8 +43,11 @@ MAX_HEARS = 512
 class Sink(Protocol):
     """Where the core puts its results; called in stream order, must not raise."""
 
-    def events(self, peer: Peer, header: Header, frame: bytes, skip: int) -> None:
-        """Deliver the events of a DATA frame, without the first `skip`."""
+    def events(self, peer: Peer, header: Header, frame: bytes, skip: int) -> bool | None:
+        """Deliver the events of a DATA frame, without the first `skip`.
+
+        True: not yet, what they are is not known; they are offered again. Not where `peer.is_final`.
+        """
         ...
 
     def loss(self, loss: Loss) -> None:
@@ -88,8 +93,17 @@ class Peer:
         self.is_told = False
         self.is_bye = False
         self.lists_us = False
+        self.uptime_us = 0
         self.digest = 0
         self.generation = 0
+        # Its event types (tag -> description), once they are known; see `catalog`.
+        self.types: Mapping[int | str, bytes] | None = None
+        # What the sink has found out about them; the core does not look at it, only takes it away.
+        self.vetting: object = None
+        self.vetted = -1
+        # Its next events wait until their types are known; `is_final`: no longer.
+        self.is_unjudged = False
+        self.is_final = False
         self.position = 0  # how far it has heard us, by its own words
         self.lost_of_us = 0
         self.latency: float | None = None
@@ -118,7 +132,9 @@ class Peer:
             if end <= self.next:
                 self.duplicates += header.count
                 return
-            self._deliver(header, frame)
+            if self.is_unjudged or not self._deliver(header, frame):
+                self._keep(header, frame)
+                return
             if self._ahead:
                 self._drain()
             self._progress()
@@ -131,6 +147,7 @@ class Peer:
             self.beat_us = sent_us
             self.is_told = False
             self.digest, self.generation = beat.digest, beat.generation
+            self.uptime_us = beat.uptime_us
             # Not the highest that was ever said: an untrue heartbeat must not stand for ever.
             self.last, self.held = beat.last, beat.held
             for entry in beat.entries:
@@ -151,6 +168,16 @@ class Peer:
             # Repeats came, and a heartbeat follows the last of them: ask for the rest at once.
             self.ask_in = 0.0
 
+    def lists(self, entry: Entry, sent_us: int, now: float) -> None:
+        """Its newest heartbeat, of `sent_us` by its clock, says how far it has heard us."""
+        self.lists_us = True
+        self.position = max(self.position, entry.position)
+        self.lost_of_us = entry.lost
+        # Four times of two clocks: the round trip without what the peer kept it (skew falls out).
+        trip = (int(now * 1e6) - entry.sent_us) - (sent_us - entry.heard_us)
+        if trip >= 0:
+            self.latency = trip / 2e6
+
     def tick(self, step: float, attended: bool, timeout: float) -> None:
         """`step` attended seconds passed; `attended`: a link of ours was READY meanwhile (rule 5)."""
         self.unheard += step
@@ -164,8 +191,8 @@ class Peer:
         if self.is_bye and self.stuck >= BYE_TIMEOUT:
             self._give_up(self.last, "ended")
         elif self.stuck >= timeout and self.tries >= MIN_TRIES:
-            first_ahead = self._ahead[0] - 1 if self._ahead else self.target
-            self._give_up(min(first_ahead, self.last), "timeout")
+            before_ahead = max(self._ahead[0] - 1, self.next) if self._ahead else self.target
+            self._give_up(min(before_ahead, self.last), "timeout")
 
     def tell(self, reason: str) -> None:
         """Say once that its end is unknown: Resync. Closes nothing, but frees what was held (rule 6)."""
@@ -178,6 +205,21 @@ class Peer:
         """Free what is held: it is asked for again if the sender comes back."""
         self._drop(self._ahead)
         self._ahead = []
+
+    def unvet(self) -> None:
+        """Its event types are others than it said before."""
+        self.vetting, self.vetted = None, -1
+
+    def retry(self) -> None:
+        """Its event types are known, or known better, now: what waits for that goes on."""
+        self.unvet()
+        self.is_final = False
+        if self.is_unjudged:
+            self.is_unjudged = False
+            before = self.next
+            self._drain()
+            if self.next > before:
+                self._progress()
 
     def spoil(self, first: int, last: int) -> None:
         """Numbers that came but hold no event: delivered before, lost now."""
@@ -225,15 +267,19 @@ class Peer:
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _deliver(self, header: Header, frame: bytes) -> None:
+    def _deliver(self, header: Header, frame: bytes) -> bool:
+        """False: the sink cannot judge it yet."""
         skip = self.next - header.first_seq
+        if self._sink.events(self, header, frame, skip) and not self.is_final:
+            self.is_unjudged = True
+            return False
         count = header.count - skip
         self.duplicates += skip
         self.delivered += count
         if header.flags & REPEAT:
             self.repaired += count
         self.next += count
-        self._sink.events(self, header, frame, skip)
+        return True
 
     def _progress(self) -> None:
         self.stuck = 0.0
@@ -263,13 +309,14 @@ class Peer:
         for first in self._ahead:
             if first > self.next:
                 break
-            header, frame = self._held.pop(first)
+            header, frame = self._held[first]
+            if first + header.count <= self.next:
+                self.duplicates += header.count
+            elif self.is_unjudged or not self._deliver(header, frame):
+                break
+            del self._held[first]
             self._hold.used -= len(frame)
             done += 1
-            if first + header.count > self.next:
-                self._deliver(header, frame)
-            else:
-                self.duplicates += header.count
         del self._ahead[:done]
 
     def _drop(self, firsts: list[int]) -> None:
@@ -282,7 +329,12 @@ class Peer:
         `upto` is never above what the sender itself announced (rule 4).
         """
         while self.next <= upto:
-            self._lose(self.next, min(upto, self._ahead[0] - 1) if self._ahead else upto, reason)
+            if not self.is_unjudged:
+                self._lose(self.next, min(upto, self._ahead[0] - 1) if self._ahead else upto, reason)
+            elif reason == "gone":
+                return  # it is here, and only waits
+            else:
+                self.is_final, self.is_unjudged = True, False
             self._drain()
         self.target = max(self.target, self.next - 1)
         self._progress()

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from bus.protocol import control
 from bus.protocol.control import Request, Wanted
-from bus.protocol.outlet import ANSWER_INTERVAL
 from bus.protocol.peer import NOT_HEARD
 
 if TYPE_CHECKING:
@@ -51,7 +50,8 @@ class Repair:
                 ranges = peer.holes(room)
                 room -= len(ranges)
                 peer.asked()
-                wanted.append(Wanted(peer.epoch, ranges))
+                if ranges:  # else all of it is here and waits for its types
+                    wanted.append(Wanted(peer.epoch, ranges))
         return Request(wanted) if wanted else None
 
     def way_to(self, peer: Peer) -> Outlet | None:
@@ -85,7 +85,7 @@ class Repair:
                     at = entry.last + 1
             outlet.queue_repeats(asker, entries)
             if not outlet.repeats:
-                outlet.beat_in = min(outlet.beat_in, max(0.0, outlet.beat_at + ANSWER_INTERVAL - now))
+                outlet.beat_soon(now)
 
     def repeats(self, outlet: Outlet, now: float) -> list[bytes]:
         """The lowest frames that one asker waits for, as many as follow each other and fit into one.

@@ -54,7 +54,8 @@ class SimNetwork:
     at any time. `proof`: None makes a connected link READY at once; else each link has a lifecycle that
     must prove it (rule 10). `echo`: own frames come back; None: where they are the proof. `confirm`:
     seconds until the server confirms a frame. `keeps`: the server stamps every frame with its clock, and
-    keeps it for so many seconds (see `carry_again`). `tick`: seconds.
+    keeps it for so many seconds (see `carry_again`). `tick`: seconds. `keys`: the cluster key of all nodes
+    (rule 18), the first of several seals.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class SimNetwork:
         tick: float = 0.05,
         confirm: float = 0.0,
         keeps: float = 0.0,
+        keys: Sequence[bytes] = (),
         core: Core | None = None,
     ) -> None:
         self.random = Random(seed)
@@ -90,6 +92,7 @@ class SimNetwork:
         self.tick = tick
         self.confirm = confirm
         self.keeps = keeps
+        self.keys = tuple(keys)
         # The server's clock, in seconds ahead of ours.
         self.server_ahead = 1e9
         self.core = core or Core()
@@ -110,9 +113,12 @@ class SimNetwork:
 
     # -- nodes and time ----------------------------------------------------------------------------
 
-    def add(self, name: str, alias: str | None = None) -> SimNode:
-        """Start one more node. `alias`: the node name that it uses, for a twin of another one."""
-        self.nodes[name] = node = SimNode(self, name, alias or name)
+    def add(self, name: str, alias: str | None = None, keys: Sequence[bytes] | None = None) -> SimNode:
+        """Start one more node. `alias`: the node name that it uses, for a twin of another one.
+
+        `keys`: others than those of the network.
+        """
+        self.nodes[name] = node = SimNode(self, name, alias or name, self.keys if keys is None else keys)
         node.start()
         return node
 
@@ -205,12 +211,13 @@ class SimNetwork:
         """Deliver a DATA frame with valid checksum and false content, as if from `sender`'s log.
 
         Without the seal nobody can tell it from a true one when the log gets there; the oracle counts
-        that in `forged_deliveries` instead of calling it a violation.
+        that in `forged_deliveries` instead of calling it a violation. With it, it is one.
         """
         life = self.nodes[sender].life
         sent_us = self.nodes[sender].engine.log.newest_us
         frame = wire.pack_events(life.epoch, first, sent_us, [FORGED] * amount)
-        life.forged.append((first, first + amount - 1))
+        if not self.keys:
+            life.forged.append((first, first + amount - 1))
         self.inject(receiver, frame, stamp=stamp)
 
     def lie(self, sender: str, receiver: str, ahead: int, link: int = 0) -> None:

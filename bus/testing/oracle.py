@@ -144,7 +144,10 @@ class Witness:
         epoch = int.from_bytes(frame[8:16], "little")
         if epoch in self._life.engine.peers and frame[3] in (DATA, HEARTBEAT):
             stream = self._stream(epoch)
-            stream.heard_at = self._net.now
+            # With a key, what is no news may be a recording, and says nothing about now (rule 18).
+            newest_us = self._life.engine.peers[epoch].newest_us
+            if not self._net.keys or int.from_bytes(frame[24:32], "little") > newest_us:
+                stream.heard_at = self._net.now
             if frame[3] == DATA:
                 stream.taken += frame[6] | frame[7] << 8
 

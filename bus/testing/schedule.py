@@ -32,6 +32,7 @@ _LINKS: tuple[tuple[tuple[float, float], ...], ...] = (
 _PROOFS: tuple[ProofKind | None, ...] = (None, None, "echo", "server", "peers")
 _DROPS: tuple[DropPolicy, ...] = ("oldest", "newest", "close")
 LONGEST_FAULT = 40.0
+CLUSTER_KEY = b"the key of a simulated cluster"
 
 
 class Step(NamedTuple):
@@ -76,6 +77,7 @@ class Schedule:
         self.keeps = 60.0 if self.proof == "echo" and random.random() < 0.5 else 0.0
         if self.keeps:
             self._set_clock()
+        self.is_sealed = random.random() < 0.25
         self.steps.sort(key=lambda step: step.at)
         self.length = max([4.0, *(step.at for step in self.steps)]) + 0.5
 
@@ -173,7 +175,8 @@ class Schedule:
             f"seed {self.seed}: nodes {self.names}, links {self.links}, proof {self.proof}, "
             f"drop {self.drop}, duplicate {self.duplicate}, reorder {self.reorder}, corrupt {self.corrupt}, "
             f"confirm {self.confirm}, log {self.log}, hold {self.hold}, "
-            f"frame {self.frame} (at most {self.max_message}), {self.rate}/s bursts of up to {self.burst}"
+            f"frame {self.frame} (at most {self.max_message}), {self.rate}/s bursts of up to {self.burst}, "
+            f"sealed {self.is_sealed}"
         )
         return "\n".join((settings, *(f"{step.at:8.3f} s  {step.what}" for step in self.steps)))
 
@@ -190,7 +193,8 @@ class Schedule:
         return SimNetwork(
             seed=self.seed, nodes=tuple(self.names), links=self.links, limits=limits, sizes=sizes,
             proof=self.proof, drop=self.drop, duplicate=self.duplicate, reorder=self.reorder,
-            corrupt=self.corrupt, confirm=self.confirm, keeps=self.keeps, core=core,
+            corrupt=self.corrupt, confirm=self.confirm, keeps=self.keeps,
+            keys=[CLUSTER_KEY] if self.is_sealed else (), core=core,
         )  # fmt: skip
 
     def play(self, net: SimNetwork) -> None:

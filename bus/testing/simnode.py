@@ -13,22 +13,25 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bus.protocol.engine import STALE
-from bus.protocol.frame import DATA, HEARTBEAT, REPEAT, REPORT, REQUEST
+from bus.protocol.frame import DATA, HEARTBEAT, REPEAT, REPORT, REQUEST, TYPES, SEAL_SIZE
+from bus.seal import Seal
 from bus.signals import Change, Loss
 from bus.testing.oracle import Witness
 from bus.testing.subscriber import Subscriber
 from bus.testing.truth import Life, Received, Violation
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bus.protocol.engine import Engine
     from bus.protocol.inbox import DropPolicy
     from bus.protocol.lifecycle import Lifecycle
     from bus.protocol.outlet import Outlet
     from bus.testing.network import SimNetwork
 
-# A heartbeat is at most 512 bytes with seal: 12 bytes nonce and 16 bytes tag come on top of ours.
-LARGEST_HEARTBEAT = 512 - 28
-_KINDS = {DATA: "data", HEARTBEAT: "heartbeat", REQUEST: "request", REPORT: "report"}
+# With seal (rule 9): what is sent in the clear is smaller by that.
+LARGEST_HEARTBEAT = 512
+_KINDS = {DATA: "data", HEARTBEAT: "heartbeat", REQUEST: "request", REPORT: "report", TYPES: "types"}
 
 encode = msgspec.msgpack.Encoder().encode
 
@@ -50,10 +53,12 @@ class SimNode:
     engine: Engine
     life: Life
 
-    def __init__(self, net: SimNetwork, name: str, alias: str) -> None:
+    def __init__(self, net: SimNetwork, name: str, alias: str, keys: Sequence[bytes] = ()) -> None:
         self.net = net
         self.name = name
         self.alias = alias
+        self.keys = tuple(keys)
+        self.seal: Seal | None = None
         self.received: list[Received | Loss] = []
         self.changes: list[Change] = []
         self.subscribers: list[Subscriber] = []
@@ -90,8 +95,9 @@ class SimNode:
         epoch = net.random.getrandbits(64)
         self.life = Life(self.name, self.alias, epoch, net.now)
         witness = Witness(net.oracle, self)
+        self.seal = Seal(self.keys, "bus.sim", epoch, net.random.randbytes) if self.keys else None
         self.engine = self.life.engine = net.core.engine(
-            self.alias, epoch, net.limits, witness, self.clock, net.random.randrange
+            self.alias, epoch, net.limits, witness, self.clock, net.random.randrange, seal=self.seal
         )
         self.life.witness = witness
         self.lives.append(self.life)
@@ -166,6 +172,12 @@ class SimNode:
                 self.lose(index)
                 self.connect_soon(index, 0.4)
         self.pump()
+
+    def renew(self, *keys: bytes) -> None:
+        """Its operator gives it other keys while it runs."""
+        self.keys = keys
+        assert self.seal is not None
+        self.seal.renew(keys)
 
     # -- the application ---------------------------------------------------------------------------
 
@@ -314,7 +326,8 @@ class SimNode:
         for index, link in enumerate(self.links):
             outlet = link.outlet
             while (frame := engine.next_frame(outlet, now)) is not None:
-                if len(frame) > LARGEST_HEARTBEAT and frame[3] == HEARTBEAT:
+                room = LARGEST_HEARTBEAT if self.seal is not None else LARGEST_HEARTBEAT - SEAL_SIZE
+                if len(frame) > room and frame[3] == HEARTBEAT:
                     raise Violation(f"{self.name} sends a heartbeat of {len(frame)} bytes")
                 self._check_stamp(frame)
                 self.sent[_KINDS[frame[3]] if not frame[4] & REPEAT else "repeat"] += 1

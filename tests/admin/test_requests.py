@@ -216,7 +216,7 @@ async def test_line_05_too_many_failures(here: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/nothing", "/api/", "/jmap/upload/admin", "/jmap/download/a/b/c", "/API"]
+    "path", ["/static/x.js", "/nothing", "/api/", "/jmap/upload/admin", "/jmap/download/a/b/c", "/API"]
 )
 async def test_line_05_an_unknown_path(client: Client, path: str) -> None:
     refused(await client.ask("GET", path), 404, "about:blank")

@@ -1,10 +1,13 @@
 """A Docker engine for the tests of one run, where none runs: `dockerd` with a folder and a bridge of its own.
 
-    python -m tests.containers.engine FOLDER
+    python -m tests.containers.engine FOLDER [apart]
 
 prints the engine's URL when it answers, and ends with its standard input: it then removes all containers, the
 engine, the bridge and the folder, however its parent ended. Needs root. The engine leaves the machine's
 firewall and routing alone: clients come through its proxies on 127.0.0.1, and containers reach nothing.
+
+`apart`: in a network namespace of its own, where it makes networks and rules as Docker does. Nothing gets in
+or out but through its socket, ports that it publishes are those of the namespace, and all of it goes with it.
 """
 
 from __future__ import annotations
@@ -47,12 +50,13 @@ class _Client(Protocol):
 
 
 @contextmanager
-def engine(folder: Path) -> Generator[str]:
+def engine(folder: Path, *, apart: bool = False) -> Generator[str]:
     """The URL of an engine in a process of its own. Raises Unavailable, StartError."""
     if os.geteuid() != 0 or shutil.which("dockerd") is None:
         raise Unavailable("no container engine answers, and to start one needs root and dockerd (docker.io)")
+    words = [sys.executable, "-m", "tests.containers.engine", str(folder)]
     child = subprocess.Popen(
-        [sys.executable, "-m", "tests.containers.engine", str(folder)],
+        ["unshare", "--net", *words, "apart"] if apart else words,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=own_path(), start_new_session=True,
     )  # fmt: skip
     with child:
@@ -69,16 +73,16 @@ def main() -> None:
     """Run one until the standard input ends."""
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    bridge = f"bus{random.randrange(16**6):06x}"
-    # Of a network that is reserved for documentation: nobody's neighbours have such addresses.
-    address = f"198.51.100.{random.randrange(16) * 16 + 1}/28"
+    is_apart = sys.argv[2:] == ["apart"]
+    bridge = "" if is_apart else f"bus{random.randrange(16**6):06x}"
     engine: subprocess.Popen[bytes] | None = None
     new = [place for place in _LEFT_BY_DOCKERD if not Path(place).exists()]
     try:
-        _run("ip", "link", "add", bridge, "type", "bridge")
-        _run("ip", "address", "add", address, "dev", bridge)
-        _run("ip", "link", "set", bridge, "up")
-        engine = _start(folder, bridge)
+        if is_apart:
+            _run("ip", "link", "set", "lo", "up")
+        else:
+            _make(bridge)
+        engine = _start(folder, _networks_of_its_own() if is_apart else _networks_of_the_machine(bridge))
         url = f"unix://{folder}/docker.sock"
         with _client(url) as client:
             until(lambda: _answers(client), _START, lambda: (folder / "log").read_text(errors="replace"))
@@ -90,8 +94,9 @@ def main() -> None:
                 container.remove(force=True, v=True)
     finally:
         _end(engine)
-        with suppress(OSError, subprocess.CalledProcessError):
-            _run("ip", "link", "delete", bridge)
+        if bridge:
+            with suppress(OSError, subprocess.CalledProcessError):
+                _run("ip", "link", "delete", bridge)
         _remove(folder)
         for place in map(Path, new):
             # Another engine may use it by now: then it is not empty.
@@ -99,14 +104,33 @@ def main() -> None:
                 place.rmdir() if place.is_dir() else place.unlink()
 
 
-def _start(folder: Path, bridge: str) -> subprocess.Popen[bytes]:
+def _make(bridge: str) -> None:
+    # Of a network that is reserved for documentation: nobody's neighbours have such addresses.
+    address = f"198.51.100.{random.randrange(16) * 16 + 1}/28"
+    _run("ip", "link", "add", bridge, "type", "bridge")
+    _run("ip", "address", "add", address, "dev", bridge)
+    _run("ip", "link", "set", bridge, "up")
+
+
+def _networks_of_the_machine(bridge: str) -> list[str]:
+    return [
+        f"--bridge={bridge}",
+        *("--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"),
+    ]
+
+
+def _networks_of_its_own() -> list[str]:
+    # Reserved for documentation as well; nobody is beside it here, but an address may be seen in a log.
+    return ["--bip=203.0.113.1/28", "--default-address-pool=base=198.51.100.0/24,size=27"]
+
+
+def _start(folder: Path, networks: list[str]) -> subprocess.Popen[bytes]:
     words = [
         f"--data-root={folder}/data",
         f"--exec-root={folder}/exec",
         f"--pidfile={folder}/pid",
         f"--host=unix://{folder}/docker.sock",
-        f"--bridge={bridge}",
-        *("--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"),
+        *networks,
     ]
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(["dockerd", *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log)

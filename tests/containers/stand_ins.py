@@ -1,7 +1,7 @@
 """Stand-ins for the images of `bus.testing.brokers.images`, under their names, where none can be pulled.
 
 A base of Debian packages (fetched and unpacked by debootstrap, cached as one tar file), and upon it for each
-image the server program of this machine, started as the real image starts its own.
+image the server program of this machine, started as the real image starts its own; for Python, Debian's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Protocol, cast
 
@@ -26,8 +26,16 @@ from bus.testing.brokers.local import program
 from bus.testing.brokers.redis import redis_program
 
 # For the servers that are not one static file.
-PACKAGES = ("redis-server", "python3", "default-jre-headless")
+PACKAGES = (
+    *("redis-server", "python3", "default-jre-headless"),
+    # What the health checks of docker-compose.yml call, and what the image of the node is built upon.
+    *("wget", "netcat-openbsd", "python3-venv"),
+)
 BASE = "bus-stand-in:base"
+# What the Dockerfile of the node is built upon.
+PYTHON = "python:3.11.14-slim-bookworm"
+# A Dockerfile after FROM, and the files that it copies: their paths, or their text.
+Recipe = tuple[str, Mapping[str, Path | str]]
 
 _ZENOHD = '''#!/usr/bin/python3
 """As `zenohd --listen ENDPOINT --no-multicast-scouting`."""
@@ -69,14 +77,16 @@ class _Client(Protocol):
     def close(self) -> None: ...
 
 
-def build() -> None:
-    """Make all of them in the engine that DOCKER_HOST names. Raises Unavailable."""
+def build(names: Iterable[str] | None = None) -> None:
+    """Make these, or all of them, in the engine that DOCKER_HOST names. Raises Unavailable."""
     # The library has no types.
     client = cast("Callable[..., _Client]", importlib.import_module("docker").from_env)(timeout=120)
     try:
         repository, _, tag = BASE.partition(":")
         client.api.import_image_from_file(str(base()), repository=repository, tag=tag)
-        for name, (dockerfile, files) in _images().items():
+        makers = _makers()
+        for name in makers if names is None else names:
+            dockerfile, files = makers[name]()
             context = _context(dockerfile, files)
             client.images.build(fileobj=context, custom_context=True, tag=name, rm=True)
     finally:
@@ -134,28 +144,35 @@ def _release() -> tuple[str, str]:
     return release, done.stdout.split()[0]
 
 
-def _images() -> dict[str, tuple[str, Mapping[str, Path | str]]]:
-    """Name -> its Dockerfile after FROM, and the files that it copies: their paths, or their text."""
-    zenoh = importlib.util.find_spec("zenoh")
-    if zenoh is None or zenoh.origin is None:
-        raise Unavailable("no Zenoh: pip install 'coordinator-bus[zenoh]'")
-    libs = kafka_home().folder / "libs"
+def _makers() -> dict[str, Callable[[], Recipe]]:
+    """Name -> what it is made of. Only what is wanted must be there."""
     return {
-        IMAGES["nats"]: ("COPY nats-server /usr/bin/", {"nats-server": program("nats-server", "")}),
-        IMAGES["redis"]: ("WORKDIR /data", {}),
-        IMAGES["valkey"]: (
+        PYTHON: lambda: ("RUN mkdir -p /usr/local/bin && ln -s /usr/bin/python3 /usr/local/bin/python", {}),
+        IMAGES["nats"]: lambda: (
+            "COPY nats-server /usr/bin/",
+            {"nats-server": program("nats-server", "")},
+        ),
+        IMAGES["redis"]: lambda: ("WORKDIR /data", {}),
+        IMAGES["valkey"]: lambda: (
             "WORKDIR /data\nCOPY valkey-server /usr/bin/",
             {"valkey-server": redis_program("valkey", None)},
         ),
-        IMAGES["zenoh"]: (
-            'COPY zenoh /usr/lib/python3/dist-packages/zenoh\nCOPY zenohd /\nENTRYPOINT ["/zenohd"]',
-            {"zenoh": Path(zenoh.origin).parent, "zenohd": _ZENOHD},
-        ),
-        IMAGES["kafka"]: (
+        IMAGES["zenoh"]: _zenoh,
+        IMAGES["kafka"]: lambda: (
             'COPY libs /opt/libs\nCOPY kafka /\nCMD ["/kafka"]',
-            {"libs": libs, "kafka": _KAFKA},
+            {"libs": kafka_home().folder / "libs", "kafka": _KAFKA},
         ),
     }
+
+
+def _zenoh() -> Recipe:
+    zenoh = importlib.util.find_spec("zenoh")
+    if zenoh is None or zenoh.origin is None:
+        raise Unavailable("no Zenoh: pip install 'coordinator-bus[zenoh]'")
+    return (
+        'COPY zenoh /usr/lib/python3/dist-packages/zenoh\nCOPY zenohd /\nENTRYPOINT ["/zenohd"]',
+        {"zenoh": Path(zenoh.origin).parent, "zenohd": _ZENOHD},
+    )
 
 
 def _context(dockerfile: str, files: Mapping[str, Path | str]) -> IO[bytes]:

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from bus.testing.brokers import Broker
 from tests.faults.crew import Crew, pause
 from tests.faults.history import Closed, History, State, judge, recovered
-from tests.faults.nemesis import FAULTS
+from tests.faults.outages import FAULTS
+from tests.faults.results import Result
 
 # What is added to the URL of the broker.
 OPTIONS = {"redis-cluster": "?readFromReplicas=false", "redis-cluster-sharded": "?shardedPubSub=true"}
@@ -40,22 +39,6 @@ class Cell(NamedTuple):
     def kind(self) -> str:
         """The kind of broker."""
         return self.system.removesuffix("-sharded")
-
-
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What came out; passed when there are no problems. Times are seconds."""
-
-    cell: str
-    problems: tuple[str, ...]
-    published: int
-    delivered: int
-    repaired: int
-    told: int
-    resynced: int
-    unexplained: int
-    recovered: float | None
-    longest_publish: float
-    losses: tuple[str, ...]
 
 
 def cells(runs: int) -> Iterator[Cell]:
@@ -111,7 +94,7 @@ def judged(cell: Cell, histories: list[History], began: float, healed: float) ->
         resynced=sum(pair.resynced for pair in verdict.pairs),
         unexplained=verdict.unexplained,
         recovered=None if after is None else round(after, 3),
-        longest_publish=round(max((line.longest_wall for line in closed), default=0.0), 4),
+        publish_wall=round(max((line.longest_wall for line in closed), default=0.0), 4),
         losses=verdict.losses[:20],
     )
 

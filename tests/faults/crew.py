@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
@@ -24,22 +24,26 @@ END = 5.0
 
 
 class Member:
-    """One node process: `<name>.jsonl` in the folder is its history, `<name>.log` its log."""
+    """One node process: `<life>.jsonl` in the folder is its history, `<life>.log` its log.
 
-    def __init__(self, setup: dict[str, object], folder: Path) -> None:
+    `life`: other than its name when another one had or has that name. `prefix`: words before its command.
+    """
+
+    def __init__(self, setup: Mapping[str, object], folder: Path, life: str, prefix: Sequence[str]) -> None:
         self.name = str(setup["name"])
         self.epoch = 0
-        self._log = folder / f"{self.name}.log"
+        self.is_gone = False
+        self._log = folder / f"{life}.log"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.node"],
+                [*prefix, sys.executable, "-m", "tests.faults.node"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "backends")))},
             )
-        self.tell(json.dumps({**setup, "history": str(folder / f"{self.name}.jsonl")}))
+        self.tell(json.dumps({**setup, "history": str(folder / f"{life}.jsonl")}))
 
     def tell(self, line: str) -> None:
         """One word; its answer is read apart, so that all nodes work at once."""
@@ -58,6 +62,12 @@ class Member:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process."""
         self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.is_gone = True
+        self._process.kill()
+        self._process.wait()
 
     def leave(self) -> None:
         """Let it close its bus and end; idempotent."""
@@ -78,7 +88,8 @@ class Member:
 class Crew:
     """`count` nodes a, b, c … on one coordinator. Entered, all of them hear each other.
 
-    `rate`: events a second of each. `limits`: fields of `Limits`.
+    `rate`: events a second of each. `limits`: fields of `Limits`. `prefix`: the words before the command of
+    a node. `setup`: more of what each is told.
     """
 
     def __init__(
@@ -89,27 +100,27 @@ class Crew:
         count: int = 3,
         rate: int = 500,
         limits: Mapping[str, float] | None = None,
+        prefix: Callable[[str], Sequence[str]] = lambda name: (),
+        setup: Mapping[str, object] | None = None,
     ) -> None:
+        self.members: list[Member] = []
         self._folder = folder
-        self._members: list[Member] = []
-        cluster = f"faults-{secrets.token_hex(4)}"
-        self._setups: list[dict[str, object]] = [
-            {
-                "coordinator": coordinator,
-                "cluster": cluster,
-                "name": name,
-                "peers": count - 1,
-                "rate": rate,
-                "limits": limits or {},
-            }
-            for name in "abcdefghijklmnopqrstuvwxyz"[:count]
-        ]
+        self._prefix = prefix
+        self._names = "abcdefghijklmnopqrstuvwxyz"[:count]
+        self._lives = 0
+        self._setup: dict[str, object] = {
+            "coordinator": coordinator,
+            "cluster": f"faults-{secrets.token_hex(4)}",
+            "peers": count - 1,
+            "rate": rate,
+            "limits": limits or {},
+            **(setup or {}),
+        }
 
     def __enter__(self) -> Self:
         try:
-            self._members += [Member(setup, self._folder) for setup in self._setups]
-            for member in self._members:
-                member.epoch = member.answer()["epoch"]
+            self.start()
+            self.meet()
         except BaseException:
             self._end()
             raise
@@ -120,36 +131,75 @@ class Crew:
     ) -> None:
         self._end()
 
-    @property
-    def members(self) -> Sequence[Member]:
-        """In the order of their names."""
-        return self._members
+    def start(self) -> None:
+        """Start all; nobody waits for anybody."""
+        for name in self._names:
+            self.add(name)
+
+    def add(self, name: str, **setup: object) -> Member:
+        """One more node, also of a name that is there already."""
+        self._lives += 1
+        life = name if self._lives <= len(self._names) else f"{name}-{self._lives}"
+        told = {**self._setup, "name": name, **setup}
+        self.members.append(Member(told, self._folder, life, self._prefix(name)))
+        return self.members[-1]
+
+    def meet(self) -> None:
+        """Wait until all hear each other."""
+        for member in self.members:
+            if not (member.epoch or member.is_gone):
+                member.epoch = member.answer()["epoch"]
 
     def go(self) -> None:
-        """All begin to publish."""
+        """All publish."""
         self._ask("go")
+
+    def quiet(self) -> None:
+        """Nobody publishes."""
+        self._ask("stop")
+
+    @property
+    def gone(self) -> frozenset[int]:
+        """The epochs of those who were killed or closed before the end."""
+        return frozenset(member.epoch for member in self.members if member.is_gone)
+
+    def dismiss(self, member: Member) -> None:
+        """Let one close its bus and end, now."""
+        member.is_gone = True
+        member.end()
 
     def finish(self) -> list[History]:
         """Stop the load, wait until all of it is delivered or told, end the nodes; what they wrote."""
-        published = {member.epoch: answer["published"] for member, answer in self._ask("stop")}
-        for member in self._members:
-            others = {epoch: count for epoch, count in published.items() if epoch != member.epoch}
-            member.tell(f"settle {json.dumps(others)}")
-        for member in self._members:
+        self._ask("stop")
+        runs = {run.epoch: run for run in histories(self._folder)}
+        for member in self._present():
+            # Of those who ended, only what one met: who came later waits for nothing.
+            known = runs[member.epoch].baselines
+            others = {
+                epoch: run.published
+                for epoch, run in runs.items()
+                if epoch != member.epoch and (epoch not in self.gone or epoch in known)
+            }
+            member.tell(f"settle {json.dumps({'wanted': others, 'gone': list(self.gone)})}")
+        for member in self._present():
             member.answer()
         self._end()
         return histories(self._folder)
 
-    def _ask(self, word: str) -> list[tuple[Member, dict[str, int]]]:
-        for member in self._members:
+    def _present(self) -> list[Member]:
+        return [member for member in self.members if not member.is_gone]
+
+    def _ask(self, word: str) -> None:
+        for member in self._present():
             member.tell(word)
-        return [(member, member.answer()) for member in self._members]
+        for member in self._present():
+            member.answer()
 
     def _end(self) -> None:
-        for member in self._members:
+        for member in self.members:
             member.leave()
-        while self._members:
-            self._members.pop().end()
+        for member in self.members:
+            member.end()
 
 
 def pause(seconds: float) -> None:

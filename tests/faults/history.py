@@ -74,20 +74,77 @@ class State(Entry, tag="state"):
     error: str | None
 
 
+class Met(Entry, tag="met"):
+    """Another epoch is a peer from here on: what it published up to `baseline` is not for us."""
+
+    node: str
+    epoch: int
+    baseline: int
+
+
+class Changed(Entry, tag="change"):
+    """Membership: Up, Down, Restarted or Duplicate."""
+
+    change: str
+    node: str
+
+
+class Logged(Entry, tag="log"):
+    """A line of the log at WARNING or above; `trace`: with a traceback."""
+
+    level: str
+    text: str
+    trace: bool
+
+
+class Sample(Entry, tag="sample"):
+    """What the process uses: CPU seconds since its start, resident bytes, descriptors, tasks, threads."""
+
+    cpu: float
+    rss: int
+    fds: int
+    tasks: int
+    threads: int
+
+
+class Asked(Entry, tag="asked"):
+    """`ready` was called with little patience, and said this; empty: it was ready."""
+
+    answer: str
+
+
 class Closed(Entry, tag="close"):
     """The last line of a node that ended by itself.
 
     Seconds that one `publish` took at most, by the thread's own clock and by the one on the wall, and what
-    the bus counted over all its peers.
+    all but one of a thousand took; what the bus counted over all its peers; seconds that `aclose` took, and
+    what was still there a second later.
     """
 
     longest_cpu: float
     longest_wall: float
     repaired: int
     duplicates: int
+    usual_wall: float = 0.0
+    close: float = 0.0
+    left: tuple[str, ...] = ()
 
 
-Line = Opened | Published | Delivered | Gapped | Resynced | Overflown | State | Closed
+Line = (
+    Opened
+    | Published
+    | Delivered
+    | Gapped
+    | Resynced
+    | Overflown
+    | State
+    | Met
+    | Changed
+    | Logged
+    | Sample
+    | Asked
+    | Closed
+)
 _DECODER = msgspec.json.Decoder(Line)
 
 
@@ -113,12 +170,16 @@ class History(NamedTuple):
         """How many events it published; it numbers them from 1."""
         return max((line.last for line in self.lines if isinstance(line, Published)), default=0)
 
+    @property
+    def baselines(self) -> dict[int, int]:
+        """Of each peer epoch, the number up to which its events were not for this node."""
+        return {line.epoch: line.baseline for line in self.lines if isinstance(line, Met)}
+
     def first_after(self, moment: float) -> int | None:
-        """Its first event that was surely published after a moment."""
-        starts = (line.first for line in self.lines if isinstance(line, Published) and line.at >= moment)
-        # A line is written when its batch is out: the batch may have begun before.
-        next(starts, None)
-        return next(starts, None)
+        """Its first event that was surely published after a moment: a line is written before its batch."""
+        return next(
+            (line.first for line in self.lines if isinstance(line, Published) and line.at >= moment), None
+        )
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,11 +249,21 @@ def histories(folder: Path) -> list[History]:
     return [read(path) for path in sorted(folder.glob("*.jsonl"))]
 
 
-def judge(runs: Iterable[History]) -> Verdict:
-    """The verdict over the histories of all nodes of one run."""
+def judge(runs: Iterable[History], gone: frozenset[int] = frozenset()) -> Verdict:
+    """The verdict over the histories of all nodes of one run.
+
+    `gone`: epochs that ended before the others settled; what they did not hear any more is not missing.
+    """
     runs = list(runs)
     names = {run.epoch: run.node for run in runs}
-    pairs = [_pair(sender, receiver) for receiver in runs for sender in runs if sender is not receiver]
+    pairs = [
+        _pair(sender, receiver, receiver.epoch in gone)
+        for receiver in runs
+        for sender in runs
+        if sender is not receiver
+        # Who ended, and who came after that, need not have met.
+        and (not {sender.epoch, receiver.epoch} & gone or sender.epoch in receiver.baselines)
+    ]
     losses = [
         f"{run.node} was told {_loss(line, names)}"
         for run in runs
@@ -203,7 +274,7 @@ def judge(runs: Iterable[History]) -> Verdict:
     return Verdict(pairs=tuple(pairs), losses=tuple(losses), overflown=overflown)
 
 
-def recovered(runs: Iterable[History], moment: float) -> float | None:
+def recovered(runs: Iterable[History], moment: float, gone: frozenset[int] = frozenset()) -> float | None:
     """Seconds from a moment until every node had an event of every other that was published after it.
 
     None: some pair never had one.
@@ -213,7 +284,7 @@ def recovered(runs: Iterable[History], moment: float) -> float | None:
     for sender in runs:
         fresh = sender.first_after(moment)
         for receiver in runs:
-            if receiver is sender:
+            if receiver is sender or {sender.epoch, receiver.epoch} & gone:
                 continue
             times = [
                 line.at
@@ -233,29 +304,29 @@ _DELIVERED, _TOLD, _RESYNCED = 1, 2, 4
 class _Account:
     """What one receiver had of one sender: a mark for each number."""
 
-    def __init__(self, published: int) -> None:
+    def __init__(self, published: int, baseline: int) -> None:
         self.marks = bytearray(published + 1)
         self.twice = 0
         self.disorder: list[tuple[int, int]] = []
-        self._position = 0
+        self.position = baseline
         # After a Resync, and where an inbox dropped, the next number may be any higher one.
         self._may_jump = False
 
     def span(self, first: int, last: int, mark: int) -> None:
         """Numbers that were delivered or told."""
-        if first != self._position + 1 and not (self._may_jump and first > self._position):
-            self.disorder.append((self._position, first))
+        if first != self.position + 1 and not (self._may_jump and first > self.position):
+            self.disorder.append((self.position, first))
         if last >= len(self.marks):  # its sender never gave that number
             self.disorder.append((len(self.marks) - 1, last))
         for number in range(first, min(last + 1, len(self.marks))):
             self.twice += bool(self.marks[number] & (_DELIVERED | _TOLD))
             self.marks[number] |= mark
-        self._position = last
+        self.position = last
         self._may_jump = False
 
     def resync(self, after: int | None) -> None:
         """Whatever is missing above `after` is explained."""
-        for number in range((self._position if after is None else after) + 1, len(self.marks)):
+        for number in range((self.position if after is None else after) + 1, len(self.marks)):
             self.marks[number] |= _RESYNCED
         self._may_jump = True
 
@@ -264,8 +335,10 @@ class _Account:
         self._may_jump = True
 
 
-def _pair(sender: History, receiver: History) -> Pair:
-    account = _Account(sender.published)
+def _pair(sender: History, receiver: History, is_gone: bool) -> Pair:
+    # Two that never met: whatever was published is missing.
+    baseline = receiver.baselines.get(sender.epoch, 0)
+    account = _Account(sender.published, baseline)
     for line in receiver.of(sender.epoch):
         match line:
             case Delivered():
@@ -277,11 +350,12 @@ def _pair(sender: History, receiver: History) -> Pair:
                 account.resync(line.after)
             case Overflown():
                 account.overflow()
-    marks = account.marks[1:]
+    end = account.position if is_gone else sender.published
+    marks = account.marks[baseline + 1 : end + 1]
     return Pair(
         sender=sender.node,
         receiver=receiver.node,
-        published=sender.published,
+        published=len(marks),
         delivered=sum(bool(mark & _DELIVERED) for mark in marks),
         told=sum(mark & (_DELIVERED | _TOLD) == _TOLD for mark in marks),
         resynced=sum(mark == _RESYNCED for mark in marks),

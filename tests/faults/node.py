@@ -4,29 +4,40 @@ The setup comes as the first line of stdin, then words, each answered by one JSO
 
     go                            publish at the rate of the setup from now on
     stop                          no more; {"published": n}
-    settle {"<epoch>": n, ...}    wait until n events of each epoch are delivered or told, at most `SETTLE` s
+    settle {"wanted": {"<epoch>": n}, "gone": [epoch]}
+                                  wait until n events of each epoch are delivered or told, and of those that
+                                  are gone, or these are feared lost; at most `SETTLE` s
     end                           close the bus and end; so does the end of stdin
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
+import os
 import sys
 import time
+import warnings
+from array import array
+from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Literal
 
 import msgspec
 
-from bus import Bus, Event, Gap, Limits, Loss, Overflow, Resync, Subscription
+from bus import Bus, Limits
+from bus.testing import leaks
 from tests.faults import history
+from tests.faults.recorder import Beat, Recorder, attend, follow, measure, watch
 
-SETTLE = 30.0
+# Longer than it takes to fear for a silent node (30 s).
+SETTLE = 45.0
 READY = 40.0
-# Seconds: of a batch of the load, and between two looks at the state.
+# Seconds of a batch of the load.
 STEP = 0.02
+GRACE = 1.0
 
 
 class Setup(msgspec.Struct, frozen=True):
@@ -39,73 +50,19 @@ class Setup(msgspec.Struct, frozen=True):
     rate: int
     history: str
     limits: Limits
-
-
-class Beat(Event, tag="faults.beat"):
-    """The only event of a run: its number is the one that `publish` gave."""
-
-    epoch: int
-    number: int
-
-
-class Recorder:
-    """Writes the history, and knows how far each epoch has come."""
-
-    def __init__(self, file: TextIO) -> None:
-        self.reached: dict[int, int] = {}
-        self._file = file
-        self._run: tuple[int, int, int] | None = None
-
-    def note(self, line: history.Line) -> None:
-        """Append one line."""
-        self._end_run()
-        self._file.write(msgspec.json.encode(line).decode() + "\n")
-
-    def batch(self, items: list[Beat | Loss]) -> None:
-        """What an inbox gave."""
-        for item in items:
-            if isinstance(item, Beat):
-                self._beat(item.epoch, item.number)
-            else:
-                self._loss(item)
-        self._end_run()
-
-    def flush(self) -> None:
-        """To the file: a kill loses nothing older."""
-        self._file.flush()
-
-    def _beat(self, epoch: int, number: int) -> None:
-        if self._run is None or (epoch, number) != (self._run[0], self._run[2] + 1):
-            self._end_run()
-            self._run = (epoch, number, number)
-        else:
-            self._run = (epoch, self._run[1], number)
-        self.reached[epoch] = number
-
-    def _end_run(self) -> None:
-        if self._run is not None:
-            (epoch, first, last), self._run = self._run, None
-            self.note(history.Delivered(at=time.monotonic(), epoch=epoch, first=first, last=last))
-
-    def _loss(self, item: Loss) -> None:
-        now = time.monotonic()
-        match item:
-            case Gap():
-                self.note(history.Gapped(at=now, epoch=item.epoch, ranges=item.ranges, reason=item.reason))
-                self.reached[item.epoch] = item.ranges[-1][1]
-            case Resync():
-                self.note(history.Resynced(at=now, epoch=item.epoch, after=item.after, reason=item.reason))
-            case Overflow():
-                self.note(history.Overflown(at=now, count=item.count))
-            case _:
-                raise TypeError(f"a loss of a new kind: {item!r}")
+    # It does not wait for the others, and cannot be made to publish.
+    hasty: bool = False
+    # Seconds of a first `ready`, whose answer is noted.
+    patience: float | None = None
+    closing: Literal["once", "twice", "together"] = "once"
 
 
 class Load:
     """Publishes by a schedule; batches that were missed in a freeze are left out, not caught up."""
 
     def __init__(self, bus: Bus, rate: int, recorder: Recorder) -> None:
-        self.longest_cpu = self.longest_wall = 0.0
+        self.longest_cpu = 0.0
+        self.walls = array("d")
         self._bus = bus
         self._size = max(1, round(rate * STEP))
         self._recorder = recorder
@@ -118,40 +75,46 @@ class Load:
         while True:
             due = max(due + STEP, time.monotonic() - STEP)
             first = self._number + 1
+            # Before it happens: who is killed must not have said more than is in its history.
+            self._recorder.note(
+                history.Published(at=time.monotonic(), first=first, last=self._number + self._size)
+            )
+            self._recorder.flush()
             for _ in range(self._size):
                 self._number += 1
                 cpu, wall = time.thread_time(), time.perf_counter()
                 given = self._bus.publish(Beat(epoch, self._number))
                 self.longest_cpu = max(self.longest_cpu, time.thread_time() - cpu)
-                self.longest_wall = max(self.longest_wall, time.perf_counter() - wall)
+                self.walls.append(time.perf_counter() - wall)
                 assert given == self._number
-            self._recorder.note(history.Published(at=time.monotonic(), first=first, last=self._number))
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
+    @property
+    def longest_wall(self) -> float:
+        """Seconds that the longest `publish` took."""
+        return max(self.walls, default=0.0)
 
-async def follow(inbox: Subscription[Beat], recorder: Recorder) -> None:
-    """Note everything that is received."""
-    while True:
-        recorder.batch(await inbox.batch())
-
-
-async def watch(bus: Bus, recorder: Recorder) -> None:
-    """Note every change of the state, and write to the file now and then."""
-    seen = ""
-    while True:
-        status = bus.status()
-        if status.state != seen:
-            seen = status.state
-            error = status.links[0].error if status.links else None
-            recorder.note(history.State(at=time.monotonic(), state=seen, error=error))
-        recorder.flush()
-        await asyncio.sleep(STEP)
+    @property
+    def usual_wall(self) -> float:
+        """Seconds that all but one of a thousand took at most."""
+        return sorted(self.walls)[int(0.999 * (len(self.walls) - 1))] if self.walls else 0.0
 
 
-async def settle(recorder: Recorder, wanted: dict[int, int]) -> None:
-    """Until all of it has come, or `SETTLE` seconds."""
+class Goal(msgspec.Struct, frozen=True):
+    """What a node waits for at the end."""
+
+    wanted: dict[int, int]
+    # Epochs that ended without a goodbye: of these a Resync is enough.
+    gone: frozenset[int]
+
+
+async def settle(recorder: Recorder, wanted: dict[int, int], gone: frozenset[int] = frozenset()) -> None:
+    """Until all of it has come or is feared lost, or `SETTLE` seconds."""
     until = time.monotonic() + SETTLE
-    while time.monotonic() < until and any(recorder.reached.get(e, 0) < n for e, n in wanted.items()):
+    while time.monotonic() < until and any(
+        recorder.reached.get(epoch, 0) < count and epoch not in gone & recorder.feared
+        for epoch, count in wanted.items()
+    ):
         await asyncio.sleep(STEP)
 
 
@@ -170,44 +133,93 @@ async def lines() -> asyncio.StreamReader:
     return reader
 
 
+async def obey(bus: Bus, setup: Setup, stdin: asyncio.StreamReader, recorder: Recorder, load: Load) -> None:
+    """Do what the crew says, to the end."""
+    if setup.patience is not None:
+        answer = ""
+        try:
+            await bus.ready(setup.patience, peers=setup.peers)
+        except TimeoutError as error:
+            answer = str(error)
+        recorder.note(history.Asked(at=time.monotonic(), answer=answer))
+    if not setup.hasty:
+        await bus.ready(READY, peers=setup.peers)
+    say({"epoch": bus.status().epoch})
+    publishing: asyncio.Task[None] | None = None
+    while (line := (await stdin.readline()).decode().strip()) not in ("", "end"):
+        word, _, rest = line.partition(" ")
+        if word == "go" and (publishing is None or publishing.done()):
+            publishing = asyncio.create_task(load.run())
+        elif word == "stop" and publishing is not None:
+            publishing.cancel()
+            await asyncio.wait([publishing])
+            if not publishing.cancelled():
+                publishing.result()
+        elif word == "settle":
+            goal = msgspec.json.decode(rest, type=Goal)
+            await settle(recorder, goal.wanted, goal.gone)
+        say({"published": bus.status().published})
+    if publishing is not None:
+        publishing.cancel()
+        await asyncio.wait([publishing])
+
+
+async def close(bus: Bus, how: str) -> None:
+    """One way to close."""
+    if how == "together":
+        await asyncio.gather(bus.aclose(), bus.aclose())
+    else:
+        await bus.aclose()
+        if how == "twice":
+            await bus.aclose()
+
+
+async def left_over(tasks: set[asyncio.Task[object]], fds: int) -> tuple[str, ...]:
+    """What is still there after a while of what came after these."""
+    until = time.monotonic() + GRACE
+    while True:
+        gc.collect()
+        found = [f"task {task!r}" for task in leaks.tasks() - tasks]
+        found += [f"thread {thread.name}" for thread in leaks.threads() if thread.name != "MainThread"]
+        if (more := len(os.listdir("/proc/self/fd")) - fds) > 0:
+            found.append(f"{more} descriptors")
+        if not found or time.monotonic() > until:
+            return tuple(found)
+        await asyncio.sleep(STEP)
+
+
 async def live(setup: Setup, stdin: asyncio.StreamReader, recorder: Recorder) -> None:
     """From the opening of the bus to its end."""
-    async with (
-        Bus.open(setup.coordinator, node=setup.name, cluster=setup.cluster, limits=setup.limits) as bus,
-        bus.subscribe(Beat) as inbox,
-    ):
-        epoch = bus.status().epoch
-        recorder.note(history.Opened(at=time.monotonic(), node=setup.name, epoch=epoch))
+    before, fds = leaks.tasks(), len(os.listdir("/proc/self/fd"))
+    bus = Bus.open(setup.coordinator, node=setup.name, cluster=setup.cluster, limits=setup.limits)
+    async with bus, bus.subscribe(Beat) as inbox:
+        recorder.note(history.Opened(at=time.monotonic(), node=setup.name, epoch=bus.status().epoch))
+        recorder.flush()
         load = Load(bus, setup.rate, recorder)
-        tasks = [asyncio.create_task(follow(inbox, recorder)), asyncio.create_task(watch(bus, recorder))]
+        works = (follow(inbox, recorder), watch(bus, recorder), attend(bus, recorder), measure(recorder))
+        tasks = [asyncio.create_task(work) for work in works]
         try:
-            await bus.ready(READY, peers=setup.peers)
-            say({"epoch": epoch})
-            publishing: asyncio.Task[None] | None = None
-            while (line := (await stdin.readline()).decode().strip()) not in ("", "end"):
-                word, _, rest = line.partition(" ")
-                if word == "go":
-                    publishing = asyncio.create_task(load.run())
-                elif word == "stop" and publishing is not None:
-                    publishing.cancel()
-                    await asyncio.wait([publishing])
-                elif word == "settle":
-                    await settle(recorder, {int(key): count for key, count in json.loads(rest).items()})
-                say({"published": bus.status().published})
+            await obey(bus, setup, stdin, recorder, load)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
         peers = bus.status().peers
-        recorder.note(
-            history.Closed(
-                at=time.monotonic(),
-                longest_cpu=load.longest_cpu,
-                longest_wall=load.longest_wall,
-                repaired=sum(peer.repaired for peer in peers),
-                duplicates=sum(peer.duplicates for peer in peers),
-            )
+        started = time.monotonic()
+        await close(bus, setup.closing)
+        took = time.monotonic() - started
+    recorder.note(
+        history.Closed(
+            at=time.monotonic(),
+            longest_cpu=load.longest_cpu,
+            longest_wall=load.longest_wall,
+            usual_wall=load.usual_wall,
+            repaired=sum(peer.repaired for peer in peers),
+            duplicates=sum(peer.duplicates for peer in peers),
+            close=took,
+            left=await left_over(before, fds),
         )
+    )
 
 
 async def main() -> None:
@@ -215,9 +227,15 @@ async def main() -> None:
     stdin = await lines()
     setup = msgspec.json.decode(await stdin.readline(), type=Setup)
     with Path(setup.history).open("w") as file:  # noqa: ASYNC230  # nothing else runs yet
-        await live(setup, stdin, Recorder(file))
+        recorder = Recorder(file)
+        logging.getLogger().addHandler(recorder)
+        with suppress(BrokenPipeError):
+            await live(setup, stdin, recorder)
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # What nobody closed is an error of ours; it comes to the log.
+    logging.captureWarnings(True)
+    warnings.simplefilter("always", ResourceWarning)
     asyncio.run(main())

@@ -126,9 +126,9 @@ def test_recovery_counts_from_events_published_after_the_moment_and_at_every_nod
     old = came(1, 20, at=14)
     to_a = Delivered(at=13, epoch=B, first=1, last=2)
     with_a = History("a", A, [*a.lines, to_a])
-    assert history.recovered([with_a, History("b", B, [*b.lines, old])], 10) is None
-    assert history.recovered([with_a, History("b", B, [*b.lines, old, came(21, at=15.5)])], 10) == 5.5
-    assert history.recovered([a, History("b", B, [*b.lines, came(1, 21, at=15.5)])], 10) is None
+    assert history.recovered([with_a, History("b", B, [*b.lines, old])], 10.5) is None
+    assert history.recovered([with_a, History("b", B, [*b.lines, old, came(21, at=15.5)])], 10.5) == 5.0
+    assert history.recovered([a, History("b", B, [*b.lines, came(1, 21, at=15.5)])], 10.5) is None
 
 
 def test_a_file_is_read_back_without_the_line_that_a_kill_cut(tmp_path: Path) -> None:

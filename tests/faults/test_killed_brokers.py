@@ -13,7 +13,7 @@ from bus.testing.brokers.fixtures import BrokerFactory
 from tests.faults.cells import BROKERS, Cell, run
 from tests.faults.crew import Crew, pause
 from tests.faults.history import judge
-from tests.faults.nemesis import kill
+from tests.faults.outages import kill
 
 
 @pytest.mark.timeout(120)

@@ -7,19 +7,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.faults.__main__ import chosen, passed
-from tests.faults.cells import RATE, Cell, Result, cells, judged
+from tests.faults.__main__ import chosen, jobs
+from tests.faults.cells import RATE, Cell, judged
 from tests.faults.history import Delivered, Gapped, History, Line, Opened, Published, State
+from tests.faults.results import Result, passed
 
 CELL = Cell("nats", "kill", 1, 3, 7)
 TOLD = Gapped(at=12, epoch=1, ranges=((1001, 1001),), reason="gone")
 
 
 def result(cell: object, *problems: str) -> Result:
-    return Result(
-        cell=str(cell), problems=problems, published=0, delivered=0, repaired=0, told=0, resynced=0,
-        unexplained=0, recovered=None, longest_publish=0.0, losses=(),
-    )  # fmt: skip
+    return Result(cell=str(cell), problems=problems)
 
 
 def test_the_last_line_of_a_cell_counts(tmp_path: Path) -> None:
@@ -37,11 +35,12 @@ def test_the_last_line_of_a_cell_counts(tmp_path: Path) -> None:
 
 
 def test_names_of_cells_are_unique_and_chosen_by_their_words() -> None:
-    names = [str(cell) for cell in cells(20)]
+    names = [job.name for job in jobs(20)]
     assert len(set(names)) == len(names)
     assert str(CELL) == "nats kill 1s 3 nodes #7"
-    assert [str(cell) for cell in chosen(20, ["nats", "1s", "#7"])] == [str(CELL)]
-    assert chosen(20, []) == list(cells(20))
+    assert [job.name for job in chosen(20, ["nats", "1s", "#7"])] == [str(CELL)]
+    assert [job.name for job in chosen(20, [])] == names
+    assert [job.name for job in chosen(20, ["17", "nats"])] == ["17 nats"]
     assert chosen(20, ["nat"]) == []
 
 

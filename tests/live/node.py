@@ -28,7 +28,8 @@ from bus.admin import AdminServer, app, cutover, stored
 from bus.admin.node import LiveNode
 from bus.config import Coordinator
 from tests.faults import history
-from tests.faults.node import READY, STEP, Beat, Load, Recorder, follow, lines, say, settle, watch
+from tests.faults.node import READY, STEP, Load, lines, say, settle
+from tests.faults.recorder import Beat, Recorder, follow, watch
 
 # Seconds for which both links are there: long enough that both carry events.
 MIDDLE = 0.5

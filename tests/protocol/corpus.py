@@ -17,7 +17,19 @@ from typing import cast
 import msgspec
 
 from bus.protocol import control, frame as wire
-from bus.protocol.control import Account, Entry, Heartbeat, Report, Request, Wanted
+from bus.protocol.control import (
+    About,
+    Account,
+    Entry,
+    Heard,
+    Heartbeat,
+    Queue,
+    Report,
+    Request,
+    Typed,
+    Types,
+    Wanted,
+)
 
 FILE = Path(__file__).with_name("frames.json")
 
@@ -52,6 +64,8 @@ def plain(value: object) -> object:
     """Structs as maps by the names of the code."""
     if isinstance(value, msgspec.Struct):
         return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, msgspec.Raw):
+        return msgspec.msgpack.decode(value)
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in cast("Sequence[object]", value)]
     return value
@@ -63,6 +77,7 @@ def meaning(frame: bytes) -> object:
         wire.HEARTBEAT: control.read_heartbeat,
         wire.REQUEST: control.read_request,
         wire.REPORT: control.read_report,
+        wire.TYPES: control.read_types,
     }
     header = wire.parse(frame)
     wire.check(frame, header)
@@ -125,7 +140,7 @@ def _frames() -> list[tuple[str, str, bytes]]:
     )
     largest = wire.pack_events(B, wire.MAX_SEQ - 1, wire.MAX_SEQ - 1, _events([16]))
 
-    def pack(kind: int, body: Request | Report) -> bytes:
+    def pack(kind: int, body: Request | Report | Types) -> bytes:
         return wire.pack(kind, 0, A, NOW, control.encode(body))
 
     return [
@@ -152,6 +167,16 @@ def _frames() -> list[tuple[str, str, bytes]]:
          reseal(example[:2] + b"\x02" + example[3:])),
         ("data_sealed", "encrypted, and we have no key",
          wire.pack(wire.DATA, wire.SEALED, A, NOW, bytes(range(40)), 1, 1)),
+        ("types_question", "the event types of A, please", pack(wire.TYPES, Types(ask=A))),
+        ("types", "one event type, all that there is", pack(wire.TYPES, Types(
+            digest=0xDEADBEEFCAFEF00D, count=1, types=[Typed("cache.invalidated", msgspec.Raw(
+                msgspec.msgpack.encode([["account", "int", True], ["keys", ["list", "str"], False]])))]))),
+        ("report_whole", "all that an observer is told", pack(wire.REPORT, Report(
+            accounts=[account],
+            heard=[Heard(B, "shop-2:17", 250_000, 1_200, False), Heard(7, "shop-3:9", 30_000_000, None, True)],
+            about=About(
+                release="0.1.0", state="READY", wall_us=NOW, refused={"crc": 3},
+                queues=[Queue("CacheInvalidated", 65_536, 2, 1)], problems=["a name is used twice"])))),
         ("control", "a kind that nobody sends yet", wire.pack(wire.CONTROL, 0, A, NOW, b"\x80")),
     ]  # fmt: skip
 

@@ -6,7 +6,7 @@ be what the event says. Time is a number that the test passes on; nothing here w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -51,6 +51,7 @@ def beat(
     held: int = 1,
     sent: int | None = None,
     entries: Iterable[Entry] = (),
+    digest: int = 0,
     flags: int = 0,
     versions: tuple[int, int] = (1, 1),
 ) -> bytes:
@@ -65,6 +66,7 @@ def beat(
         held=held,
         sent=last if sent is None else sent,
         entries=list(entries),
+        digest=digest,
     )
     stamp = counter * 1000 if sent_us is None else sent_us
     return wire.pack(wire.HEARTBEAT, flags, epoch, stamp, control.encode(body))
@@ -84,18 +86,23 @@ class Recorder:
         self.changes: list[Change] = []
         self.undecodable = 0
         self.is_strict = True
+        # Epochs whose events cannot be judged yet.
+        self.unjudged: set[int] = set()
 
-    def events(self, peer: Peer, header: Header, frame: bytes, skip: int) -> None:
+    def events(self, peer: Peer, header: Header, frame: bytes, skip: int) -> bool | None:
         """Take the events; those that say who they are must be who the header says they are."""
+        if peer.epoch in self.unjudged and not peer.is_final:
+            return True
         numbers = range(header.first_seq + skip, header.first_seq + header.count)
         self.stream += [(peer.epoch, seq) for seq in numbers]
         try:
             events = msgspec.msgpack.decode(wire.events_of(frame, header), type=list[list[object]])
         except (msgspec.MsgspecError, wire.FrameError):
             self.undecodable += 1
-            return
+            return None
         says = [tuple(one[1:3]) for one in events[skip:]]
         assert not self.is_strict or says == [(peer.epoch, seq) for seq in numbers]
+        return None
 
     def loss(self, loss: Loss) -> None:
         self.stream.append(loss)
@@ -122,6 +129,14 @@ class Recorder:
             elif not isinstance(item, Loss) and item[0] == epoch:
                 found.append(item[1])
         return found
+
+
+class Declared:
+    """Types that a node has: tag -> description."""
+
+    def __init__(self, digest: int = 0, described: Mapping[int | str, bytes] | None = None) -> None:
+        self.digest = digest
+        self.described = described or {}
 
 
 class Node:

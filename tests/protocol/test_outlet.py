@@ -8,9 +8,9 @@ import pytest
 
 from bus.protocol import control, frame as wire
 from bus.protocol.limits import Limits
-from bus.protocol.outlet import MIN_FRAME, WINDOW, Sizes
+from bus.protocol.outlet import MIN_FRAME, MOST_TRUST, TRUST, WINDOW, Sizes
 from bus.signals import Gap, Up
-from tests.protocol.kit import Node, beat, data, exchange, kinds, of_kind
+from tests.protocol.kit import Declared, Node, beat, data, exchange, kinds, of_kind
 
 A = 11
 
@@ -118,6 +118,77 @@ def test_the_smallest_link_sets_the_size_of_new_frames_and_every_link_its_own() 
     assert numbers(node.says()) == [(21, 20)]
 
 
+def reborn(node: Node, now: float = 0.0) -> None:
+    """The connection dies with a full frame in flight; the next one has caught up."""
+    full(node)
+    flown(node, now)
+    node.engine.down(node.outlet)
+    node.engine.up(node.outlet)
+    caught_up(node, now)
+
+
+def full(node: Node) -> None:
+    """What waits fills more than one frame."""
+    node.publish(node.outlet.limit // 1_000 + 2, size=1_000)
+
+
+def caught_up(node: Node, now: float) -> int:
+    """All that waits is sent and confirmed at that moment; the size after that."""
+    while flown(node, now):
+        while node.outlet.flights:
+            node.engine.land(node.outlet, now)
+    return node.outlet.limit
+
+
+def grown(node: Node, now: float) -> int:
+    """The size after full frames at that moment."""
+    full(node)
+    return caught_up(node, now)
+
+
+def test_after_a_death_frames_do_not_grow_for_a_while_however_fast_the_confirms_are() -> None:
+    node = quiet(Sizes(frame=65_536))
+    reborn(node)
+    assert [grown(node, 0.0) for _ in range(20)] == [32_768] * 20
+    # Ten seconds of life with that size; then twice as much, and again.
+    assert grown(node, TRUST - 0.1) == 32_768
+    assert grown(node, TRUST) == 65_536
+    assert grown(node, 2 * TRUST - 1) == 65_536
+    assert [grown(node, times * TRUST) for times in (2, 3, 4)] == [131_072, 262_144, 262_144]
+
+
+def test_a_size_that_killed_the_connection_again_is_tried_after_twice_the_time() -> None:
+    node = quiet(Sizes(frame=65_536))
+    reborn(node)
+    now, waits = 0.0, list[float]()
+    for _ in range(9):
+        grown(node, now)
+        began = now
+        while node.outlet.limit == 32_768:
+            now += 1.0
+            grown(node, now)
+        waits.append(now - began)
+        assert node.outlet.limit == 65_536
+        reborn(node, now)
+    assert waits == [10, 20, 40, 80, 160, 320, 640, MOST_TRUST, MOST_TRUST]
+    # A death of another cause is no answer to a trial.
+    reborn(node, now)
+    assert node.outlet.limit == 16_384
+    grown(node, now)
+    assert grown(node, now + TRUST) == 32_768
+
+
+def test_all_the_trust_is_back_once_the_largest_size_has_lived() -> None:
+    node = quiet(Sizes(frame=65_536, max_frame=65_536))
+    reborn(node)
+    for now in (0.0, TRUST, 2 * TRUST):
+        grown(node, now)
+    assert node.outlet.limit == 65_536
+    reborn(node, now)
+    grown(node, now)
+    assert grown(node, now + TRUST) == 65_536
+
+
 # -- the death of a link ---------------------------------------------------------------------------
 
 
@@ -166,6 +237,41 @@ def test_one_death_or_a_small_frame_buries_nothing() -> None:
         node.engine.next_frame(node.outlet, 0.0)
         node.engine.land(node.outlet, 0.0)
     assert b"x" * 8_000 in b"".join(node.says())
+
+
+def test_a_large_event_that_was_confirmed_just_before_a_death_is_sent_again() -> None:
+    """Two deaths in a row, and the server may be the one that kills for it: a tombstone."""
+    node = quiet(Sizes(frame=4_096))
+    node.publish(1, size=20_000)
+    for _ in range(2):
+        assert numbers(flown(node)) == [(1, 1)]
+        node.engine.land(node.outlet, 0.0)
+        assert node.outlet.confirmed == 1
+        reborn_silently(node)
+    (frame,) = of_kind(wire.DATA, node.says())
+    assert frame[wire.BODY_START :].startswith(b"\x91\x01")
+
+
+def reborn_silently(node: Node) -> None:
+    """The connection dies; of the next one only the hello has been sent, and confirmed."""
+    node.engine.down(node.outlet)
+    node.engine.up(node.outlet)
+    assert node.engine.next_frame(node.outlet, 0.0)
+    node.engine.land(node.outlet, 0.0)
+
+
+def test_a_large_event_that_two_frames_have_followed_is_not_sent_again() -> None:
+    node = quiet(Sizes(frame=4_096))
+    node.publish(1, size=8_000)
+    assert numbers(flown(node)) == [(1, 1)]
+    node.engine.land(node.outlet, 0.0)
+    for now in (1.0, 2.0):
+        node.engine.tick(now)
+        node.engine.tick(now + 0.5)
+        assert kinds(flown(node, now + 0.5)) == [wire.HEARTBEAT]
+        node.engine.land(node.outlet, now + 0.5)
+    reborn_silently(node)
+    assert of_kind(wire.DATA, node.says()) == []
 
 
 def test_an_event_over_what_the_link_carries_is_never_sent() -> None:
@@ -306,7 +412,7 @@ def test_a_heartbeat_stays_within_512_bytes_whatever_the_names_and_numbers_are()
     node = Node("é" * 64, (1 << 64) - 1, now=0.0)
     for epoch in range((1 << 64) - 30, (1 << 64) - 2):
         node.hear(beat(epoch, top, sent_us=top, name=f"{epoch}" * 5, uptime_us=top, last=top), now=late)
-    node.engine.digest = (1 << 64) - 1
+    node.engine.catalog.ours = Declared((1 << 64) - 1)
     node.engine.generation = top
     frames = node.says(late)
     node.engine.tick(late)

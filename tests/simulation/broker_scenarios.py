@@ -8,7 +8,7 @@ from __future__ import annotations
 from bus.protocol import control, frame as wire
 from bus.protocol.lifecycle import ProofKind
 from bus.protocol.outlet import Sizes
-from bus.signals import Down
+from bus.signals import Down, Gap
 from bus.testing.network import Core, SimNetwork, SimNode
 from tests.simulation.kit import every, numbers, reasons, states, told
 
@@ -179,6 +179,74 @@ def small_entries_are_sent_together(core: Core) -> None:
     net.broker_up()
     net.run(2.5)
     assert numbers(b, a) == list(range(1, a.life.last + 1)), "one by one they take 3 s"
+
+
+# -- a server that confirms a frame, and cuts off all who hear it (rules 2, 16) --------------------
+
+
+class Cutting(SimNetwork):
+    """Its server closes every connection that a frame of more than so many bytes would go to."""
+
+    def __init__(self, core: Core, longest: int) -> None:
+        super().__init__(core=core, nodes=3, proof="echo", confirm=0.001)
+        self.longest = longest
+        self.cuts: list[float] = []
+
+    def transmit(self, sender: SimNode, link: int, frame: bytes) -> None:
+        if len(frame) <= self.longest:
+            super().transmit(sender, link, frame)
+        else:
+            self.cuts.append(self.now)
+            self.after(0.002, self.cut_off)
+
+    def cut_off(self) -> None:
+        for node in self.nodes.values():
+            node.lose(0)
+
+
+def who_cuts_off_the_hearers_of_large_frames_gets_small_ones(core: Core) -> None:
+    net = Cutting(core, longest=20_000)
+    a = net.node("a")
+    net.run(2)
+    a.publish(*["x" * 3_000] * 1_000)
+    every(a, 0.01, "x" * 3_000, until=20)
+    net.run(1)
+    assert recovery(net, limit=10.0) < 6.0
+    assert len(net.cuts) < 20
+    unharmed(net)
+
+
+def a_size_that_killed_the_link_is_tried_less_and_less_often(core: Core) -> None:
+    net = Cutting(core, longest=50_000)
+    a = net.node("a")
+    net.run(2)
+
+    def burst() -> None:
+        if net.now < 1_200:
+            a.publish(*["x" * 1_000] * 100)
+            net.after(1.0, burst)
+
+    burst()
+    net.run(1_200)
+    # After 10, 20, 40 ... 640 s; a retry may need more than one cut.
+    assert len([at for at in net.cuts if at > 60]) < 12
+    unharmed(net)
+
+
+def an_event_that_is_confirmed_and_kills_the_link_is_a_gap(core: Core) -> None:
+    net = Cutting(core, longest=50_000)
+    a, b, c = (net.node(name) for name in "abc")
+    every(a, 0.02, "small", until=20)
+    net.run(3)
+    a.publish("x" * 90_000)
+    number = a.life.last
+    net.run(6)
+    assert numbers(b, a)[-1] > number
+    net.settle()
+    for node in (b, c):
+        (loss,) = node.losses()
+        assert isinstance(loss, Gap)
+        assert (loss.reason, loss.ranges) == ("too_large_for_link", ((number, number),))
 
 
 # -- turns (rule 3) -------------------------------------------------------------------------------

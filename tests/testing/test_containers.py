@@ -81,7 +81,7 @@ def engine_with_images() -> Iterator[None]:
         try:
             with engine(Path(folder)) as url:
                 patch.setenv("DOCKER_HOST", url)
-                stand_ins.build()
+                stand_ins.build(set(images.IMAGES.values()))
                 yield
         except Unavailable as error:
             reason = str(error)

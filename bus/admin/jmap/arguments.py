@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from bus.admin.jmap.ijson import JsonObject
 
 ACCOUNT = "admin"
+# Of a request with thousands of mistakes.
+MOST_TOLD = 20
 _ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 T = TypeVar("T")
@@ -108,7 +110,9 @@ class Arguments:
             why = self.explain.get(name, "")
             self._wrong.append(f'unknown argument "{name[:60]}"{f": {why}" if why else ""}')
         if self._wrong:
-            raise MethodError("invalidArguments", "; ".join(dict.fromkeys(self._wrong)))
+            told = list(dict.fromkeys(self._wrong))
+            more = [f"and {len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else []
+            raise MethodError("invalidArguments", "; ".join(told[:MOST_TOLD] + more))
         if account is not None and account != ACCOUNT:
             raise MethodError(
                 "accountNotFound", f'the only account is "{ACCOUNT}"; accountId may be left out'

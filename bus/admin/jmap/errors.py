@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from bus.admin.jmap.ijson import JsonObject
     from bus.config import Problem
 
+MOST_TOLD = 100
+
 MethodErrorType = Literal[
     "unknownMethod",
     "invalidArguments",
@@ -56,8 +58,9 @@ def invalid_patch(path: str, description: str) -> SetError:
 
 
 def invalid_properties(problems: Sequence[Problem]) -> SetError:
-    """Everything that is wrong with the values, at once."""
+    """Everything that is wrong with the values, at once; of hundreds of problems the first ones."""
     count = f"{len(problems)} problems: " if len(problems) > 1 else ""
+    problems = problems[:MOST_TOLD]
     return SetError(
         "invalidProperties",
         count + "\n".join(problem.message for problem in problems),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NoReturn, TypeGuard
 
@@ -71,8 +72,8 @@ def is_texts(value: object) -> TypeGuard[list[str]]:
     return is_array(value) and all(isinstance(one, str) for one in value)
 
 
-def size(value: object, most: int) -> int:
-    """About how many bytes a value takes as JSON; looks no further than `most`.
+def size(value: object, most: int, each: int = 0) -> int:
+    """About how many bytes a value takes as JSON, `each` more for each value; looks no further than `most`.
 
     A value may hold the same list a thousand times over: measuring by writing it would be the damage.
     """
@@ -82,7 +83,9 @@ def size(value: object, most: int) -> int:
         item = next(stack[-1], _END)
         if item is _END:
             stack.pop()
-        elif isinstance(item, str):
+            continue
+        found += each
+        if isinstance(item, str):
             found += len(item) + 3
         elif is_object(item):
             found += 2
@@ -104,8 +107,7 @@ def _parts(item: JsonObject) -> Iterator[object]:
 def _members(pairs: list[tuple[str, object]]) -> JsonObject:
     made = dict(pairs)
     if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in made if names.count(name) > 1)
+        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
         raise NotJson(f'the member "{twice[:40]}" stands twice in one object')
     return made
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from bus.admin.jmap import ijson
+from bus.admin.jmap import ijson, shape
 
 if TYPE_CHECKING:
     from bus.admin.jmap.ijson import JsonObject
@@ -24,6 +24,10 @@ MAX_CONCURRENT_REQUESTS = 4
 MAX_CALLS_IN_REQUEST = 16
 MAX_OBJECTS_IN_GET = 500
 MAX_OBJECTS_IN_SET = 500
+# ... and what it does not know: values in a request; bytes of one object, 64 more for each value in it.
+MAX_VALUES_IN_REQUEST = shape.MAX_VALUES
+MAX_SIZE_OBJECT = 65_536
+EACH_VALUE = 64
 
 
 class Refused(Exception):
@@ -72,8 +76,19 @@ def check_content_type(content_type: str) -> None:
         raise Refused(400, ERROR + "notJSON", "send the request with Content-Type: application/json")
 
 
+def check_encoding(encoding: str) -> None:
+    """Raise Refused for a compressed body: a small one may become a large one."""
+    if encoding.strip().lower() not in ("", "identity"):
+        headers = {"Accept-Encoding": "identity"}
+        raise Refused(415, "about:blank", "send the request without Content-Encoding", headers=headers)
+
+
 def read_request(body: bytes) -> Request:
-    """Raises Refused: notJSON, notRequest, unknownCapability, limit; in this order."""
+    """Raises Refused: limit (values), notJSON, notRequest, unknownCapability, limit (calls)."""
+    if shape.has_too_many(body):
+        if shape.is_too_deep(body, ijson.MAX_DEPTH):
+            raise Refused(400, ERROR + "notJSON", f"nested deeper than {ijson.MAX_DEPTH} levels")
+        raise over_limit("maxValuesInRequest", MAX_VALUES_IN_REQUEST, " in one request")
     try:
         value = ijson.read(body)
     except ijson.NotJson as error:

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 def session(token: Token, base: str, node: str, *, is_read_only: bool) -> JsonObject:
     """The session of one token; `base` is where the client found us, "https://host:port"."""
-    ours: JsonObject = {"validate": ["connect", "schema", "none"], "schemaUrl": f"{base}/api/schema"}
+    ours: JsonObject = {
+        "validate": ["connect", "schema", "none"],
+        "schemaUrl": f"{base}/api/schema",
+        "maxValuesInRequest": limits.MAX_VALUES_IN_REQUEST,
+        "maxSizeObject": limits.MAX_SIZE_OBJECT,
+    }
     capabilities: JsonObject = {limits.ALIAS: {}, limits.OURS: ours}
     core: JsonObject = {
         "maxSizeUpload": 0,
