@@ -14,15 +14,26 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format coverage bench faults live sim clean
+.PHONY: help demo demo-compose demo-compose-offline release-check test check format coverage bench faults live sim docs clean
 # A recipe that fails must not leave a stamp that says it worked.
 .DELETE_ON_ERROR:
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 30
 
 demo: $(VENV)/runs ## three nodes, one database, caches kept right by the bus; ends with the ledger
 	@$(VENV)/bin/bus demo $(ARGS)
+
+demo-compose: ## three nodes and a broker in containers, faults, the ledger; ARGS="--backend redis --keep"
+	@$(PYTHON) -m demos.verify $(ARGS)
+
+# Where no image can be pulled: stand-ins of Debian packages. As root. The first run fetches and builds them.
+PLAYS ?= nats redis=steady,kill zenoh=steady,kill kafka=steady,kill
+demo-compose-offline: $(VENV)/develops ## the same on an engine and images of our own; PLAYS="nats redis=steady,kill"
+	@$(PY) -m tests.compose $(PLAYS)
+
+release-check: $(VENV)/develops ## wheel, sdist, every extra alone, types, licences, every Python of this machine
+	@$(PY) -m pytest tests/release --release -p no:cacheprovider $(ARGS)
 
 # Three workers on two cores: many tests wait for real time to pass, or for a server.
 test: $(VENV)/develops ## the whole suite
@@ -55,6 +66,9 @@ live: $(VENV)/develops ## a cluster under load moves through four systems and ba
 sim: $(VENV)/develops ## the long simulation; SEEDS=n for another number of seeds
 	@$(PY) -m pytest tests/simulation -q --timeout=0 --seeds $(SEEDS) $(ARGS)
 
+docs: $(VENV)/documents ## the documentation as a site in build/site; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 PYTHONPATH=.:backends $(VENV)/bin/mkdocs build --strict --quiet $(ARGS)
+
 clean: ## remove the environment and everything that was built or cached
 	rm -rf $(VENV) dist build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -78,3 +92,8 @@ $(VENV)/develops: $(VENV)/made pyproject.toml
 	@echo "Installing the bus and what tests and checks need into $(VENV) (about a minute) ..." >&2
 	@$(PIP) -e '.[all,dev]'
 	@touch $(VENV)/runs $@
+
+$(VENV)/documents: $(VENV)/develops
+	@echo "Installing what the documentation needs into $(VENV) ..." >&2
+	@$(PIP) -e '.[docs]'
+	@touch $@
