@@ -311,6 +311,11 @@ class Bus:
 
     # -- looking -----------------------------------------------------------------------------------
 
+    @property
+    def node(self) -> Node:
+        """What of this bus is alive: for what is shipped with it (tracing, the page), not for others."""
+        return self._node
+
     def status(self) -> Status:
         """A snapshot of this node, its links, peers and queues. Raises Closed before opening."""
         node = self._node

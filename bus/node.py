@@ -80,7 +80,9 @@ class Node:
         self.problems: Callable[[], tuple[str, ...]] = tuple
         # For `publish`: something is to be done beyond appending.
         self.is_alert = True
-        self._router = router
+        # Called for each event of ours, by who traces; it costs nothing while nobody does.
+        self.on_publish: Callable[[Event], None] | None = None
+        self.router = router
         self._random = random.Random(epoch)
         self._jobs: list[Job] = []
         self._foreign = Foreign(channel)
@@ -101,7 +103,7 @@ class Node:
         self.loop = loop
         self.born = loop.now()
         self.engine = Engine(
-            self.name, self.epoch, self.limits, self._router, self.born, self._random.randrange,
+            self.name, self.epoch, self.limits, self.router, self.born, self._random.randrange,
             self.is_observer, self.seal,
         )  # fmt: skip
         if types is not None:
@@ -157,9 +159,11 @@ class Node:
 
     def alert(self, event: Event, body: bytes) -> None:
         """An event was appended while a pump slept or somebody wanted echoes."""
-        self.is_alert = self._router.has_echoes
+        self.is_alert = self.router.has_echoes or self.on_publish is not None
+        if self.on_publish is not None:
+            self.on_publish(event)
         if self.is_alert:
-            self._router.echo(event, len(body))
+            self.router.echo(event, len(body))
         self.wake()
 
     def note_idle(self) -> None:

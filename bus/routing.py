@@ -11,7 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bus.event import Event, Message, Spoiled, Tombstone
-from bus.protocol.frame import events_of
+from bus.protocol.frame import TRAILER, events_of, marks_of
 from bus.signals import Gap, QueueStatus
 from bus.vetting import Vetting
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bus.event import EventTypes
     from bus.isolation import Waker
-    from bus.protocol.frame import Header
+    from bus.protocol.frame import Header, Mark
     from bus.protocol.inbox import Inbox
     from bus.protocol.peer import Peer, Sink
     from bus.signals import Change, GapReason, Loss
@@ -144,6 +144,8 @@ class Router:
         self.callback_errors: Counter[str] = Counter()
         # Sees everything as it comes, undecoded, to cost little: the live view, while somebody looks.
         self.tap: Sink | None = None
+        # Gets the events of a frame and the traces of some: who traces, else None.
+        self.on_traced: Callable[[Sequence[Event | Spoiled], list[Mark]], None] | None = None
         self.vetting = Vetting(types)
         self._types = types
         self._on_change = on_change
@@ -196,6 +198,8 @@ class Router:
                 events, refused = None, verdicts.bad
         if self.tap is not None:
             self.tap.events(peer, header, frame, skip)
+        if header.flags & TRAILER and self.on_traced is not None:
+            self.on_traced(parts, marks_of(frame, header))
         if len(parts) != header.count:
             last = header.first_seq + header.count - 1
             self._lose(peer, header.first_seq + skip, last, "undecodable", self._all)

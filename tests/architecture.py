@@ -39,7 +39,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("bus.opening", "bus.progress", "bus.standing", "bus.refusals", "bus.trial"),
     ("bus.bus",),
     ("bus",),
-    ("bus.metrics",),
+    ("bus.metrics", "bus.tracing"),
     ("bus.testing", "bus.bench", "bus.admin", "bus.demo", "bus.cli", "bus.__main__"),
 )
 LEAVES = LAYERS[-1]

@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import NamedTuple, cast
 
+import msgspec
+
 
 def _fastest_crc32() -> Callable[[bytes | memoryview, int], int]:
     """isal's is four times as fast as the zlib of most systems, for the same polynomial (extra "fast")."""
@@ -67,6 +69,12 @@ class Header(NamedTuple):
     crc: int
 
 
+# An event, by its place in the frame, and the W3C traceparent of the trace that it belongs to.
+Mark = tuple[int, str]
+_encode_marks = msgspec.msgpack.Encoder().encode
+_decode_marks = msgspec.msgpack.Decoder(list[Mark]).decode
+
+
 class FrameError(ValueError):
     """The bytes are no frame of ours; `reason` is one short word for the counters."""
 
@@ -83,7 +91,7 @@ def parse(frame: bytes) -> Header:
     """
     if len(frame) < HEADER_SIZE:
         raise FrameError("short")
-    header: Header = tuple.__new__(Header, HEADER.unpack_from(frame))  # `_make` without its call
+    header = Header._make(HEADER.unpack_from(frame))
     if header.magic != MAGIC:
         raise FrameError("magic")
     return header
@@ -128,11 +136,22 @@ def pack(
     return b"".join((head, _CRC.pack(crc32(body, crc32(head, 0))), body))
 
 
-def pack_events(epoch: int, first_seq: int, sent_us: int, events: Sequence[bytes]) -> bytes:
-    """Build a DATA frame of events that are encoded already; at most `MAX_COUNT`."""
+def pack_events(
+    epoch: int, first_seq: int, sent_us: int, events: Sequence[bytes], marks: Sequence[Mark] = ()
+) -> bytes:
+    """Build a DATA frame of events that are encoded already, at most `MAX_COUNT`; marks make a trailer."""
     count = len(events)
-    body = b"".join((_ARRAY.pack(0xDD, count), *events))
-    return pack(DATA, 0, epoch, sent_us, body, first_seq, count)
+    if not marks:
+        body = b"".join((_ARRAY.pack(0xDD, count), *events))
+        return pack(DATA, 0, epoch, sent_us, body, first_seq, count)
+    body = b"".join((_ARRAY.pack(0xDD, count), *events, trailer_of(marks)))
+    return pack(DATA, TRAILER, epoch, sent_us, body, first_seq, count)
+
+
+def trailer_of(marks: Sequence[Mark]) -> bytes:
+    """The trailer with its length; nothing when there are no marks."""
+    encoded = _encode_marks(marks)
+    return encoded + len(encoded).to_bytes(4, "little") if marks else b""
 
 
 def as_repeat(*frames: bytes) -> bytes:
@@ -165,3 +184,14 @@ def events_of(frame: bytes, header: Header) -> memoryview:
     if size > len(view) - _ARRAY.size:
         raise FrameError("trailer")
     return view[:-size]
+
+
+def marks_of(frame: bytes, header: Header) -> list[Mark]:
+    """What the trailer says. Nothing where it cannot be read: a trace is no reason to lose events."""
+    if not header.flags & TRAILER:
+        return []
+    view = memoryview(frame)
+    try:
+        return _decode_marks(view[len(view) - 4 - int.from_bytes(view[-4:], "little") : -4])
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):  # T24
+        return []

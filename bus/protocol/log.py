@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bus.protocol.frame import BODY_START, HEADER_SIZE, MAX_COUNT, TRAILER, pack_events
+from bus.protocol.frame import BODY_START, MAX_COUNT, TRAILER, events_of, pack_events, parse, trailer_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from bus.protocol.frame import Mark
     from bus.protocol.limits import Limits
 
 # Takes the place of an event that no link can carry (rule 16): the event with our tag 1, no fields.
@@ -41,6 +42,11 @@ class Oversize(ValueError):
         self.size = size
 
 
+def _size(events: Sequence[bytes], marks: Sequence[Mark]) -> int:
+    """Of the frame that they will make."""
+    return BODY_START + sum(map(len, events)) + (len(trailer_of(marks)) if marks else 0)
+
+
 class Lane(list[bytes]):
     """The open part of the log: events that are in no entry yet. `publish` appends here itself.
 
@@ -48,7 +54,7 @@ class Lane(list[bytes]):
     otherwise the number of the event is `base` and the length.
     """
 
-    __slots__ = ("base", "full", "light")
+    __slots__ = ("base", "full", "light", "marks")
 
     def __init__(self, light: int) -> None:
         super().__init__()
@@ -57,12 +63,13 @@ class Lane(list[bytes]):
         self.full = 1
         # An event up to this size is only counted; a larger one is weighed when it is appended.
         self.light = light
+        self.marks: list[Mark] = []
 
 
 class Entry:
     """Consecutive events: a finished frame, or the encoded events that it will be made of."""
 
-    __slots__ = ("count", "data", "first", "repeated", "sealed", "size", "start")
+    __slots__ = ("count", "data", "first", "marks", "repeated", "sealed", "size", "start")
 
     def __init__(self, first: int, count: int, data: bytes | list[bytes], size: int, start: int) -> None:
         self.first = first
@@ -73,6 +80,8 @@ class Entry:
         self.start = start
         self.sealed = inf
         self.repeated = -1.0
+        # The traces that some of its events belong to.
+        self.marks: list[Mark] = []
 
     @property
     def last(self) -> int:
@@ -89,7 +98,7 @@ class Entry:
         """The encoded events, copied out of the frame when it is one."""
         if isinstance(self.data, list):
             return self.data
-        return [bytes(raw) for raw in _raw.decode(memoryview(self.data)[HEADER_SIZE:])]
+        return [bytes(raw) for raw in _raw.decode(events_of(self.data, parse(self.data)))]
 
 
 class Log:
@@ -131,6 +140,19 @@ class Log:
         if count >= lane.full or len(event) > lane.light:
             return self.weigh(len(event))
         return lane.base + count
+
+    def mark(self, traceparent: str) -> None:
+        """The event that was appended last belongs to this trace; called before anything else is appended."""
+        lane = self.lane
+        if lane:
+            lane.marks.append((len(lane) - 1, traceparent))
+        else:  # it has filled the entry that it is in, and no link has taken that yet
+            entry = self._entries[-1]
+            before = len(trailer_of(entry.marks))
+            entry.marks.append((entry.count - 1, traceparent))
+            more = len(trailer_of(entry.marks)) - before
+            entry.size += more
+            self._bytes += more
 
     def stamp(self, now: float) -> int:
         """The next `sent_us`: microseconds of `now`, strictly increasing (rule 8)."""
@@ -192,7 +214,7 @@ class Log:
         events = entry.events()
         events[seq - entry.first] = TOMBSTONE
         self._bytes -= entry.size
-        entry.data, entry.size = events, sum(map(len, events)) + BODY_START
+        entry.data, entry.size = events, _size(events, entry.marks)
         self._bytes += entry.size
 
     def unsent(self, cursor: int) -> int:
@@ -252,12 +274,14 @@ class Log:
         lane = self.lane
         first, count = lane.base + 1, len(lane)
         if now is None:
-            entry = Entry(first, count, list(lane), sum(map(len, lane)) + BODY_START, self.appended)
+            entry = Entry(first, count, list(lane), _size(lane, lane.marks), self.appended)
         else:
             # The usual way. To weigh the events before they are joined would cost as much as joining them.
-            frame = pack_events(self.epoch, first, self.stamp(now), lane)
+            frame = pack_events(self.epoch, first, self.stamp(now), lane, lane.marks)
             entry = Entry(first, count, frame, len(frame), self.appended)
             entry.sealed = now
+        if lane.marks:
+            entry.marks, lane.marks = lane.marks, []
         lane.clear()
         lane.base += count
         self._heavy = 0
@@ -288,12 +312,15 @@ class Log:
 
     def _seal(self, entry: Entry, now: float) -> None:
         if isinstance(entry.data, list):
-            entry.data = pack_events(self.epoch, entry.first, self.stamp(now), entry.data)
+            entry.data = pack_events(self.epoch, entry.first, self.stamp(now), entry.data, entry.marks)
             # A tombstone does not make the rest of its entry younger.
             entry.sealed = min(entry.sealed, now)
 
     def _split(self, index: int, limit: int, now: float) -> None:
-        """Replace one entry by several of at most `limit` bytes: a link has smaller frames."""
+        """Replace one entry by several of at most `limit` bytes: a link has smaller frames.
+
+        Its marks are gone then: there are few of them, and this is rare.
+        """
         whole = self._entries[index]
         parts: list[Entry] = []
         events: list[bytes] = []

@@ -60,14 +60,22 @@ class LogAgainstList(RuleBasedStateMachine):
         self.first = 1
         self.newest_us = 0
         self.buried = False
+        self.marks: dict[int, str] = {}
 
-    @rule(count=st.integers(1, 30), size=st.sampled_from([0, 0, 0, 20, 150, 900]))
-    def append(self, count: int, size: int) -> None:
+    @rule(
+        count=st.integers(1, 30),
+        size=st.sampled_from([0, 0, 0, 20, 150, 900]),
+        mark=st.sampled_from([0, 1, 3, 3, 3]),
+    )
+    def append(self, count: int, size: int, mark: int) -> None:
         for _ in range(count):
             seq = self.log.last + 1
             self.events[seq] = event(EPOCH, seq, size)
             self.born[seq] = self.now
             assert self.log.append(self.events[seq]) == seq
+            if mark == seq % 3:
+                self.marks[seq] = f"trace-{seq}"
+                self.log.mark(self.marks[seq])
         self.gone(by_age=False)
 
     @rule(back=st.integers(-2, 80), limit=st.sampled_from([1, 60, 100, 200, 1_000, 20_000]))
@@ -87,6 +95,8 @@ class LogAgainstList(RuleBasedStateMachine):
         assert (header.epoch, header.first_seq, header.count) == (EPOCH, entry.first, entry.count)
         numbers = range(entry.first, entry.last + 1)
         assert events_in(frame) == entry.events() == [self.events[one] for one in numbers]
+        # Those of an entry that was split are gone; none is ever on another event.
+        assert all(self.marks[entry.first + at] == text for at, text in wire.marks_of(frame, header))
         if self.log.newest_us != self.newest_us:  # made now
             assert header.sent_us == self.log.newest_us > self.newest_us
             self.newest_us = self.log.newest_us
@@ -141,7 +151,7 @@ class LogAgainstList(RuleBasedStateMachine):
             # Entries go whole, and what is open comes on top: so the bound is not sharp to the byte.
             events = log.last - went[0] + 1
             held = sum(len(self.events[seq]) for seq in range(went[0], log.last + 1))
-            frames = BODY_START * events
+            frames = (BODY_START + 24) * events  # a mark, too
             assert events > limits.log_events or held + frames > limits.log_bytes
 
     @invariant()
@@ -398,3 +408,62 @@ def test_an_event_limit_that_no_system_carries_is_refused() -> None:
     assert Limits(event=960 * 1024).event == 983_040
     with pytest.raises(ValueError, match=r"Limits\.event is 983041; at most 983040"):
         Limits(event=983_041)
+
+
+def test_marks_travel_in_the_trailer_of_the_frame() -> None:
+    log = Log(EPOCH, Limits())
+    for seq in range(1, 6):
+        log.append(event(EPOCH, seq, 0))
+        if seq in (2, 5):
+            log.mark(f"trace-{seq}")
+    entry = log.take(1, 60_000, 1.0)
+    assert entry is not None
+    header = wire.parse(entry.frame)
+    wire.check(entry.frame, header)
+    assert header.flags == wire.TRAILER
+    assert wire.marks_of(entry.frame, header) == [(1, "trace-2"), (4, "trace-5")]
+    assert events_in(entry.frame) == [event(EPOCH, seq, 0) for seq in range(1, 6)]
+
+
+def test_the_event_that_fills_an_entry_can_be_marked_and_is_weighed_with_it() -> None:
+    log = Log(EPOCH, Limits(), frame_size=2_000)
+    while log.lane or not log.last:
+        log.append(event(EPOCH, log.last + 1, 100))
+    log.mark("trace")
+    entry = log.take(1, 60_000, 1.0)
+    assert entry is not None
+    assert wire.marks_of(entry.frame, wire.parse(entry.frame)) == [(entry.count - 1, "trace")]
+    assert log.held_bytes() == entry.size == len(entry.frame)
+
+
+def test_marked_entries_are_not_joined_and_lose_their_marks_when_split() -> None:
+    log = Log(EPOCH, Limits())
+    filled(log, 2)
+    log.mark("trace")
+    first = log.take(1, 60_000, 1.0)
+    assert first is not None
+    filled(log, 2)
+    held(log)
+    assert list(log.following(first, 60_000, 1.0)) == []
+    part = log.take(1, 80, 1.0)
+    assert part is not None
+    assert part.count == 1
+    assert wire.parse(part.frame).flags == 0
+
+
+def test_what_is_counted_includes_what_is_open() -> None:
+    log = filled(Log(EPOCH, Limits()), 3)
+    size = sum(len(event(EPOCH, seq, 0)) for seq in (1, 2, 3))
+    assert log.published_bytes() == log.held_bytes() == size
+    held(log)
+    assert log.published_bytes() == size
+    assert log.held_bytes() == size + BODY_START
+
+
+def test_a_trailer_that_is_none_has_no_marks() -> None:
+    plain = wire.pack_events(EPOCH, 1, 1, [b"\x90"])
+    assert wire.marks_of(plain, wire.parse(plain)) == []
+    for trailer in (b"\xc1", b"\x91\x01", b""):
+        body = plain[wire.HEADER_SIZE :] + trailer + len(trailer).to_bytes(4, "little")
+        broken = wire.pack(wire.DATA, wire.TRAILER, EPOCH, 1, body, 1, 1)
+        assert wire.marks_of(broken, wire.parse(broken)) == []

@@ -129,13 +129,13 @@ class Feed:
         self._streams += 1
         if self._streams > 1:
             return
-        node = self._bus._node
+        node = self._bus.node
         self._id = secrets.token_hex(4)
         self._ring.clear()
         self._seen = node.engine.log.last
         self._census = Census(self._bus)
         self._tap.take()
-        node._router.tap = self._tap
+        node.router.tap = self._tap
         self._look()
         self._task = asyncio.create_task(self._run(), name="bus.admin.feed")
 
@@ -143,7 +143,7 @@ class Feed:
         self._streams -= 1
         if self._streams:
             return
-        self._bus._node._router.tap = None
+        self._bus.node.router.tap = None
         self._tap.take()
         if self._task is not None:
             self._task.cancel()
@@ -160,7 +160,7 @@ class Feed:
     def _look(self) -> None:
         notes, unseen = self._tap.take()
         self._room = LOOK_BYTES
-        own = self._bus._node.engine.log.last - self._seen
+        own = self._bus.node.engine.log.last - self._seen
         # The newest are looked into, of this node and of the others alike.
         share = max(LOOK // 4, LOOK - own)
         early = max(0, sum(_count(note) for note in notes) - share)
@@ -193,7 +193,7 @@ class Feed:
 
     def _own(self, most: int) -> int:
         """What this node has published since the last look; how much of it is not shown."""
-        node = self._bus._node
+        node = self._bus.node
         log, now = node.engine.log, node.loop.now()
         at = max(self._seen + 1, log.last - most + 1, log.first)
         unseen = max(0, at - self._seen - 1)
