@@ -7,7 +7,7 @@ The public names; the other public import paths are `bus.backend`, `bus.config` 
 import importlib
 import typing
 
-from bus.release import VERSION as __version__  # noqa: F401
+from bus.release import VERSION as _VERSION
 
 # Public name -> the module that defines it.
 _HOMES = {
@@ -89,6 +89,8 @@ else:
             return importlib.import_module(f"bus.{name}")
         raise AttributeError(f"module 'bus' has no attribute {name!r}")
 
+
+__version__ = _VERSION
 
 __all__ = [
     "AuthError",

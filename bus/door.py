@@ -6,12 +6,12 @@ of a library callback that come late are dropped here.
 
 from __future__ import annotations
 
-import logging
 import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
 from bus.backend import Context
+from bus.quiet import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 BATCHES_WAITING = 2
 LOOK_AGAIN = 0.2
-
-log = logging.getLogger("bus")
 
 
 class Door:
@@ -42,7 +40,7 @@ class Door:
             node=name, epoch=epoch, channel=channel, deliver=self.deliver,
             deliver_stamped=self.deliver, deliver_from_thread=self.deliver_from_thread,
             confirmed=self.confirmed, proven=self.proven,
-            connect_timeout=connect_timeout, log=logging.getLogger("bus.backend"),
+            connect_timeout=connect_timeout, log=quiet("bus.backend"),
         )  # fmt: skip
 
     def open(self, outlet: Outlet, supervisor: Supervisor) -> None:

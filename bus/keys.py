@@ -68,7 +68,7 @@ class ClusterKey:
         return [one.file_path.strip() for one in self._sources if isinstance(one, File)]
 
     def renewed(self) -> list[bytes] | None:
-        """The keys, once when files are others than before, and no longer being written. Raises ConfigError."""
+        """The keys, once when files are others than before and no longer being written. Raises ConfigError."""
         now, before = self._look(), self._seen
         self._seen = now
         if now == self._stamps or now != before:
@@ -87,8 +87,9 @@ def cluster_key(given: object) -> ClusterKey | None:
     """What the user gave, checked as far as that needs no reading. Raises ConfigError."""
     if given is None or isinstance(given, ClusterKey):
         return given
-    if isinstance(given, Sequence) and not isinstance(given, str | bytes | bytearray | memoryview):
-        sources = [_source(one) for one in cast("Sequence[object]", given)]
+    if isinstance(given, list | tuple):
+        each = cast("Sequence[object]", given)
+        sources = [_source(one) for one in each]
         if not sources or any(isinstance(one, NoSecret) for one in sources):
             raise ConfigError("key: the list holds no key; give None for a cluster without one")
         return ClusterKey(tuple(sources))
@@ -101,8 +102,8 @@ def _source(given: object) -> Secret:
         return given
     if isinstance(given, str):
         return Text(SecretText(given))
-    if isinstance(given, bytes | bytearray | memoryview):
-        return _Raw(SecretText(bytes(given).decode("latin-1")))
+    if isinstance(given, bytes | bytearray):
+        return _Raw(SecretText(given.decode("latin-1")))
     if not isinstance(given, Mapping):
         raise ConfigError(f"key: found {type(given).__name__}; allowed are {ALLOWED}")
     trouble = ""

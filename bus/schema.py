@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import msgspec
 from msgspec import inspect
@@ -131,78 +131,90 @@ def _composite(info: inspect.Type, outer: tuple[type, ...]) -> Shape:
 # -- comparing -------------------------------------------------------------------------------------
 
 
-def difference(ours: Sequence[FieldShape], theirs: Sequence[FieldShape]) -> str | None:
+class Sides(NamedTuple):
+    """What the places of the two types are called."""
+
+    here: str = "here"
+    there: str = "there"
+
+
+HERE_AND_THERE = Sides()
+
+
+def difference(
+    ours: Sequence[FieldShape], theirs: Sequence[FieldShape], sides: Sides = HERE_AND_THERE
+) -> str | None:
     """Why the two types cannot be taken for one another: the first reason, in words; None = compatible."""
-    return _by_place(list(ours), list(theirs), "")
+    return _Comparison(sides).by_place(list(ours), list(theirs), "")
 
 
-def _by_place(ours: list[FieldShape], theirs: list[FieldShape], path: str) -> str | None:
-    shared = min(len(ours), len(theirs))
-    for place, (mine, other) in enumerate(zip(ours, theirs, strict=False), 1):
-        if mine[0] != other[0]:
-            return f"field {place} is {path}{mine[0]} here and {path}{other[0]} there"
-        if (found := _compare(mine[1], other[1], f"{path}{mine[0]}")) is not None:
-            return found
-    for more, where in ((ours, "here"), (theirs, "there")):
-        for name, _, required in more[shared:]:
-            if required:
-                return f"the field {path}{name}, which is only {where}, has no default"
-    return None
+class _Comparison:
+    """One pair of types; each method gives the first reason against it, or None."""
 
+    def __init__(self, sides: Sides) -> None:
+        self._here, self._there = sides
 
-def _by_name(ours: list[FieldShape], theirs: list[FieldShape], path: str) -> str | None:
-    others = {name: (shape, required) for name, shape, required in theirs}
-    for name, shape, required in ours:
-        if name in others:
-            found = _compare(shape, others.pop(name)[0], f"{path}{name}")
-            if found is not None:
+    def by_place(self, ours: list[FieldShape], theirs: list[FieldShape], path: str) -> str | None:
+        shared = min(len(ours), len(theirs))
+        for place, (mine, other) in enumerate(zip(ours, theirs, strict=False), 1):
+            if mine[0] != other[0]:
+                here, there = f"{path}{mine[0]} {self._here}", f"{path}{other[0]} {self._there}"
+                return f"field {place} is {here} and {there}"
+            if (found := self._shapes(mine[1], other[1], f"{path}{mine[0]}")) is not None:
                 return found
-        elif required:
-            return f"the field {path}{name}, which is only here, has no default"
-    for name, (_, required) in others.items():
-        if required:
-            return f"the field {path}{name}, which is only there, has no default"
-    return None
-
-
-def _compare(mine: Shape, other: Shape, path: str) -> str | None:
-    """One shape with another; `path` names the place."""
-    if mine == other:
-        return None
-    kind, ours = _parts(mine)
-    other_kind, theirs = _parts(other)
-    if "union" in (kind, other_kind):
-        return _unions(
-            [mine] if kind != "union" else ours, [other] if other_kind != "union" else theirs, path
+        return self._lonely(ours[shared:], self._here, path) or self._lonely(
+            theirs[shared:], self._there, path
         )
-    unlike = f"{path} is {shown(mine)} here and {shown(other)} there"
-    if kind != other_kind:
-        return unlike
-    try:
-        match kind:
-            case "values":
-                is_part = all(one in theirs for one in ours) or all(one in ours for one in theirs)
-                return None if is_part else unlike
-            case "list" | "map" | "tuple" if len(ours) == len(theirs):
-                pairs = zip(ours, theirs, strict=True)
-                return next((found for a, b in pairs if (found := _compare(a, b, path))), None)
-            case "array" if ours[0] == theirs[0]:
-                return _by_place(_inner(ours[1]), _inner(theirs[1]), f"{path}.")
-            case "object" if ours[:2] == theirs[:2]:
-                return _by_name(_inner(ours[2]), _inner(theirs[2]), f"{path}.")
-            case _:
-                return unlike
-    except (IndexError, ValueError):
-        return unlike  # it comes from another node: whatever it is, it is not ours
 
+    def _by_name(self, ours: list[FieldShape], theirs: list[FieldShape], path: str) -> str | None:
+        here = {name: shape for name, shape, _ in ours}
+        there = {name: shape for name, shape, _ in theirs}
+        for name in here:
+            if name in there:
+                found = self._shapes(here[name], there[name], f"{path}{name}")
+                if found is not None:
+                    return found
+        return self._lonely((one for one in ours if one[0] not in there), self._here, path) or self._lonely(
+            (one for one in theirs if one[0] not in here), self._there, path
+        )
 
-def _unions(ours: list[Shape], theirs: list[Shape], path: str) -> str | None:
-    """One may have more members than the other; those that both have must be alike."""
-    fewer, more = (ours, theirs) if len(ours) <= len(theirs) else (theirs, ours)
-    for one in fewer:
-        if all(_compare(one, another, path) is not None for another in more):
-            return f"{path} is {shown(['union', *ours])} here and {shown(['union', *theirs])} there"
-    return None
+    def _lonely(self, fields: Iterable[FieldShape], side: str, path: str) -> str | None:
+        """Fields that one side alone has need a default."""
+        name = next((name for name, _, required in fields if required), None)
+        return None if name is None else f"the field {path}{name}, which is only {side}, has no default"
+
+    def _shapes(self, mine: Shape, other: Shape, path: str) -> str | None:
+        if mine == other:
+            return None
+        (kind, ours), (other_kind, theirs) = _parts(mine), _parts(other)
+        unlike = f"{path} is {shown(mine)} {self._here} and {shown(other)} {self._there}"
+        if "union" in (kind, other_kind):
+            members = ours if kind == "union" else [mine]
+            others = theirs if other_kind == "union" else [other]
+            return None if self._is_part(members, others, path) else unlike
+        if kind != other_kind:
+            return unlike
+        try:
+            match kind:
+                case "values":
+                    is_part = all(one in theirs for one in ours) or all(one in ours for one in theirs)
+                    return None if is_part else unlike
+                case "list" | "map" | "tuple" if len(ours) == len(theirs):
+                    pairs = zip(ours, theirs, strict=True)
+                    return next((found for a, b in pairs if (found := self._shapes(a, b, path))), None)
+                case "array" if ours[0] == theirs[0]:
+                    return self.by_place(_inner(ours[1]), _inner(theirs[1]), f"{path}.")
+                case "object" if ours[:2] == theirs[:2]:
+                    return self._by_name(_inner(ours[2]), _inner(theirs[2]), f"{path}.")
+                case _:
+                    return unlike
+        except (IndexError, ValueError):
+            return unlike  # it comes from another node: whatever it is, it is not ours
+
+    def _is_part(self, ours: list[Shape], theirs: list[Shape], path: str) -> bool:
+        """Of two unions one may have more members; those that both have must be alike."""
+        fewer, more = (ours, theirs) if len(ours) <= len(theirs) else (theirs, ours)
+        return all(any(self._shapes(one, another, path) is None for another in more) for one in fewer)
 
 
 def _parts(shape: Shape) -> tuple[str, list[Shape]]:

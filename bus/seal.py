@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hmac
 import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from bus.errors import ConfigError
@@ -126,13 +127,7 @@ class Seal:
 
 def need_library() -> None:
     """Raises ConfigError when the extra "seal" is not installed."""
-    try:
-        import cryptography.hazmat.primitives.ciphers.aead  # noqa: F401  # only whether it is there
-    except ModuleNotFoundError:
-        missing = True
-    else:
-        missing = False
-    if missing:
+    if find_spec("cryptography") is None:
         raise ConfigError(
             "key: sealed frames need the package cryptography, which is not installed: "
             "pip install 'coordinator-bus[seal]'"

@@ -19,6 +19,7 @@ from bus.errors import AuthError, ConfigError, Fault, LinkError, TlsError
 from bus.isolation import Hung, Waker, isolated, sleep
 from bus.protocol.lifecycle import Action
 from bus.protocol.outlet import Sizes
+from bus.quiet import Pace
 from bus.signals import LinkStatus
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("bus")
 
+# Lines of the log for one link in a minute; what comes quicker is told together.
+LINES = 6
+# Different bugs of a backend that are told with where they came from.
+BUGS = 16
 CLOSE_LINK = 1.0
 JOIN = 0.5
 # The part of the time for stopping that a link gets to close by itself; then it is aborted.
@@ -73,8 +78,12 @@ class Supervisor:
         self._confirms = backend.features.confirms
         self._has_server_proof = False
         self._error: str | None = None
-        self._reported = ""
+        self._reported: set[str] = set()
         self._state = lifecycle.state
+        # What the log is to say of the link, and how many changes that are.
+        self._pace = Pace(LINES)
+        self._news = (lifecycle.state, "")
+        self._changes = 0
         self._since = loop.now()
         # For status: connections made, why they ended, and seconds without proof before the present state.
         self._connects = 0
@@ -309,31 +318,42 @@ class Supervisor:
     def _report(self, what: str, bug: Exception) -> None:
         """A bug, of ours or of a backend: where it came from, but once, and without its raw text."""
         text = f"{what} {describe(bug)}"
-        if text != self._reported:
-            self._reported = text
+        if text not in self._reported and len(self._reported) < BUGS:
+            self._reported.add(text)
             trace = "".join(traceback.format_tb(bug.__traceback__))
             log.error("%s: %s\n%s", self._kind, text, trace)
 
     def _note_state(self) -> None:
         state = self.lifecycle.state
-        if state == self._state:
-            return
+        if state != self._state:
+            log.debug(
+                "%s link on %s: %s -> %s%s", self._kind, self._channel, self._state, state,
+                f" ({self._error})" if self._error and state != "READY" else "",
+            )  # fmt: skip
+            if state == "READY":
+                self._error = None
+            elif state == "FATAL" and self.failure is None:
+                limit = self.lifecycle.max_reconnects
+                self.failure = ConfigError(f"{self._kind}: gave up, maxReconnects is {limit}; {self._error}")
+            self._state = state
+            self._since = self._loop.now()
+            self._changed()
+        # To try again, with the same outcome as before, is no news.
+        if state != "CONNECTING" and (news := (state, self._error or "")) != self._news:
+            self._news = news
+            self._changes += 1
+        if self._changes and (state == "CLOSED" or self._pace.allows(self._loop.now())):
+            self._say()
+
+    def _say(self) -> None:
+        state, error = self._news
         log.log(
-            logging.INFO if state in ("READY", "CONNECTING", "CLOSED") else logging.WARNING,
-            "%s link on %s: %s -> %s%s", self._kind, self._channel, self._state, state,
-            f" ({self._error})" if self._error and state != "READY" else "",
+            logging.INFO if state in ("READY", "CLOSED") else logging.WARNING,
+            "%s link on %s is %s%s%s", self._kind, self._channel, state,
+            f" ({error})" if error and state != "READY" else "",
+            f", {self._changes} changes" if self._changes > 1 else "",
         )  # fmt: skip
-        if state == "READY":
-            self._error = None
-        elif state == "FATAL" and self.failure is None:
-            limit = self.lifecycle.max_reconnects
-            self.failure = ConfigError(f"{self._kind}: gave up, maxReconnects is {limit}; {self._error}")
-        now = self._loop.now()
-        if self._state not in ("READY", "CLOSED"):
-            self._away += now - self._since
-        self._state = state
-        self._since = now
-        self._changed()
+        self._changes = 0
 
 
 def _as_config_error(fault: Fault, error: Exception, kind: str) -> ConfigError:

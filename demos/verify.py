@@ -86,7 +86,7 @@ class Story:
         time.sleep(1)
         stage.compose("kill", "--signal", "SIGKILL", self._broker)
         if self._broker == stage.backend:
-            took = stage.until(lambda: not any(map(stage.is_ready, NODES)), "no node is ready", 10)
+            took = stage.until(lambda: not any(map(stage.is_ready, NODES)), "no node is ready", 20)
             self._note(act, f"{self._broker} gets SIGKILL; no node is ready {took:.1f} s later")
         else:
             self._note(act, f"{self._broker} gets SIGKILL; the others take its part")
@@ -181,7 +181,9 @@ class Story:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code."""
-    parser = argparse.ArgumentParser(prog="python -m demos.verify", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m demos.verify", description="Play the story of the compose demo."
+    )
     parser.add_argument("--backend", choices=BACKENDS, default="nats")
     parser.add_argument("--acts", default="steady,kill,freeze,cut,switch", help="which, in order")
     parser.add_argument("--keep", action="store_true", help="leave the containers running")
@@ -245,8 +247,7 @@ def _run(
 def _open(stage: Stage) -> None:
     # Nothing of an earlier play: its tallies would be counted.
     stage.down()
-    stage.compose("build", "node-1", seconds=600)
-    stage.compose("up", "--detach", seconds=600)
+    stage.compose("up", "--build", "--detach", seconds=900)
     stage.until(lambda: all(map(stage.is_ready, NODES)), "all nodes are ready", 60)
 
 

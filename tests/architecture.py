@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "bus.isolation",
         "bus.lag",
         "bus.keys",
+        "bus.quiet",
         "bus.registry",
         "bus.routing",
         "bus.seal",

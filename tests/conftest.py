@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -25,6 +26,9 @@ from pytest_asyncio import is_async_test
 from bus.testing.leaks import no_leaks
 
 pytest_plugins = ["bus.testing.plugin"]
+
+# Before any test has left garbage behind: see bus/testing/conformance/links.py.
+importlib.import_module("anyio._backends._trio")
 
 # No deadline: a shared machine stalls now and then. In CI the same examples every time, so that a
 # change is judged by what it changes; at home new ones, and failures are kept and replayed.

@@ -74,6 +74,8 @@ class Cutover:
         self._lock = asyncio.Lock()
         self._scope: anyio.CancelScope | None = None
         self._is_closed = False
+        # What is under way is our own try at what nobody has tried: somebody may want to mend it.
+        self._gives_way = False
         self._again_at = 0.0
         self._began = time.monotonic()
         self._renewals = Renewals()
@@ -110,6 +112,8 @@ class Cutover:
     async def exclusive(self) -> AsyncGenerator[None]:
         """Only one changes at a time. Raises MethodError serverUnavailable after 5 s, and when closed."""
         is_ours = False
+        if self._gives_way and self._scope is not None:
+            self._scope.cancel()
         with anyio.move_on_after(PATIENCE):
             is_ours = await self._lock.acquire()
         if not is_ours:
@@ -318,6 +322,7 @@ class Cutover:
         else:
             try:
                 with anyio.CancelScope() as self._scope:
+                    self._gives_way = True
                     await self.node.switch(wanted, SWITCH)
                     self.pending = ""
             except (BusError, TimeoutError) as error:
@@ -327,7 +332,7 @@ class Cutover:
                 self.pending = trouble
                 self._again_at = time.monotonic() + AGAIN
             finally:
-                self._scope = None
+                self._scope, self._gives_way = None, False
 
     async def _renew(self) -> None:
         """The same object, with what its files say now; if that does not work the old link goes on."""

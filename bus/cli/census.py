@@ -1,7 +1,8 @@
-"""Who is on the bus, by the heartbeats that an observer heard: for `nodes`, `top` and `doctor`.
+"""Who is on the bus, by what an observer hears: for `nodes`, `top` and `doctor`.
 
-A heartbeat names at most 8 of the others: with up to 9 nodes each one names all that it hears; with more, who
-hears whom is known only in part.
+A node that was asked has said whom it hears, all of them (`Observer.ask`). Of one that was not, or does not
+answer, there are its heartbeats: each names at most 8 of the others, so with more than 9 nodes who hears whom
+is known only in part.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from bus.cli.client import Json
     from bus.cli.observer import Observer
+    from bus.protocol.peer import Peer
 
 # Seconds after which a word is old; heartbeats come each second.
 FRESH = 3.0
@@ -26,11 +28,16 @@ class NodeView(NamedTuple):
     uptime: float
     published: int
     held: int
+    # Epoch -> milliseconds one way, None where that is not known: whom it hears now.
+    hearing: dict[int, float | None]
+    # The names of these that are here.
     hears: list[str]
     # Nodes that it should hear and does not name; None: too many to be known.
     deaf_to: list[str] | None
     lost: int
     behind: int
+    # Whether it has answered.
+    is_told: bool = False
 
     def as_json(self) -> Json:
         """For programs."""
@@ -43,40 +50,41 @@ class NodeView(NamedTuple):
 
 def census(node: Observer) -> list[NodeView]:
     """All that were heard, by name."""
-    now = node.loop.now()
-    alive = {
-        epoch: known
-        for epoch, known in node.known.items()
-        if now - known.at < FRESH and not _has_left(node, epoch)
+    peers = node.engine.peers
+    alive = {peer.epoch: peer for peer in peers.values() if peer.unheard < FRESH and not peer.is_bye}
+    return sorted(
+        (_view(node, peer, alive) for peer in peers.values()), key=lambda view: (view.node, view.epoch)
+    )
+
+
+def _view(node: Observer, peer: Peer, alive: dict[int, Peer]) -> NodeView:
+    told = node.told.get(peer.epoch)
+    entries = {
+        epoch: entry for epoch, (stamp, entry) in peer.hears.items() if peer.beat_us - stamp < FRESH * 1e6
     }
-    views: list[NodeView] = []
-    for epoch, known in node.known.items():
-        beat = known.beat
-        named = {one: entry for one, (at, entry) in known.hears.items() if known.at - at < FRESH}
-        others = set(alive) - {epoch}
-        is_whole = len(others) <= NAMED
-        deaf_to = sorted(alive[one].beat.name for one in others - set(named))
-        heard = [one for one in named if one in alive]
-        views.append(
-            NodeView(
-                beat.name,
-                epoch,
-                "UP" if epoch in alive else "ENDED" if _has_left(node, epoch) else "SILENT",
-                beat.uptime_us / 1e6,
-                beat.last,
-                max(0, beat.last - beat.held + 1),
-                sorted(alive[one].beat.name for one in heard),
-                deaf_to if is_whole and epoch in alive else None,
-                sum(entry.lost for entry in named.values()),
-                sum(max(0, alive[one].beat.last - named[one].position) for one in heard),
-            )
-        )
-    return sorted(views, key=lambda view: (view.node, view.epoch))
-
-
-def _has_left(node: Observer, epoch: int) -> bool:
-    peer = node.engine.peers.get(epoch)
-    return peer is not None and peer.is_bye
+    if told is not None:
+        hearing = {
+            one.epoch: None if one.latency_us is None else one.latency_us / 1e3
+            for one in told.heard.values()
+            if not one.is_over and one.silent_us < FRESH * 1e6
+        }
+        lost = sum(account.lost for account in told.accounts.values())
+        positions = {account.epoch: account.position for account in told.accounts.values()}
+    else:
+        hearing = dict.fromkeys(entries)
+        lost = sum(entry.lost for entry in entries.values())
+        positions = {entry.epoch: entry.position for entry in entries.values()}
+    others = set(alive) - {peer.epoch}
+    heard = [epoch for epoch in hearing if epoch in others]
+    is_whole = peer.epoch in alive and (told is not None or len(others) <= NAMED)
+    return NodeView(
+        peer.node, peer.epoch,
+        "UP" if peer.epoch in alive else "ENDED" if peer.is_bye else "SILENT",
+        peer.uptime_us / 1e6, peer.last, max(0, peer.last - peer.held + 1),
+        hearing, sorted(alive[one].node for one in heard),
+        sorted(alive[one].node for one in others - set(heard)) if is_whole else None,
+        lost, sum(max(0, alive[one].last - positions.get(one, 0)) for one in heard), told is not None,
+    )  # fmt: skip
 
 
 def duration(seconds: float) -> str:

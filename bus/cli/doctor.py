@@ -1,9 +1,8 @@
 """`bus doctor`: the first layer of a connection that fails, and how to mend it; then who hears whom.
 
 name -> tcp -> tls, for each server by itself; then one trial connection for login, permission and proof, as
-a change would make it; then, as an observer, what the heartbeats of the nodes say of each other. Exit code 7
-when something is wrong. What no heartbeat says (what a node that nobody hears thinks of the others; whole
-tables of more than 9 nodes; reports of the ledgers) is not looked at by this release.
+a change would make it; then, as an observer, what the nodes say in heartbeats and answer when they are asked
+(`findings`). Exit code 7 when something is wrong.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from bus.cli.failure import CONNECTION, Failure
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
 
-    from bus.cli.census import NodeView
+    from bus.cli.findings import Examined
     from bus.cli.reach import Check
     from bus.config import Coordinator
 
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 
 WORDS = {"ok": "ok", "warn": "WARNING", "fail": "FAILED", "skip": "not asked"}
 STYLES = {"ok": "good", "warn": "warn", "fail": "bad", "skip": "dim"}
+# Columns of the matrix that fit on a screen.
+MOST_IN_MATRIX = 16
 # Stages of a trial -> the layers that are good when it gets there.
 LAYERS = ("secret", "login", "permission", "proof")
 STAGE = {"resolve": 0, "connect": 1, "auth": 1, "subscribe": 2, "probe": 3}
@@ -45,6 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     """Look at everything; the exit code."""
     from bus import opening
+    from bus.cli.findings import as_json
 
     out = output.Output(arguments)
     found = settings.load(arguments)
@@ -56,20 +58,22 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
         if not out.is_json:
             _show(out, check)
 
-    views: list[NodeView] = []
+    examined = None
     if _reach(coordinator, add) and _try(coordinator, found, add) and not arguments.no_nodes:
-        views = _nodes(found, arguments, add)
+        examined = _nodes(found, arguments, add)
     bad = [check for check in checks if check.status == "fail"]
     if out.is_json:
         out.json(
             {
                 "healthy": not bad,
                 "checks": [check._asdict() for check in checks],
-                "nodes": [view.as_json() for view in views],
+                "nodes": as_json(examined) if examined is not None else [],
             }
         )
-    elif not bad:
-        out.line("healthy")
+        return CONNECTION if bad else 0
+    if examined is not None:
+        _show_matrix(out, examined)
+    out.line(f"{len(bad)} of {len(checks)} checks failed" if bad else "healthy")
     return CONNECTION if bad else 0
 
 
@@ -116,53 +120,41 @@ def _try(coordinator: Coordinator, found: settings.Settings, add: _Add) -> bool:
     return True
 
 
-def _nodes(found: settings.Settings, arguments: argparse.Namespace, add: _Add) -> list[NodeView]:
-    """Who hears whom, as far as heartbeats say it."""
+def _nodes(found: settings.Settings, arguments: argparse.Namespace, add: _Add) -> Examined | None:
+    """Who hears whom, and what else is wrong among the nodes."""
     import asyncio
 
+    from bus.cli.findings import judged
     from bus.cli.reach import Check
 
     try:
-        views = asyncio.run(_listen(found, arguments))
+        examined = asyncio.run(_listen(found, arguments))
     except Failure as error:
         add(Check("nodes", "observer", "fail", error.message, ""))
-        return []
-    for check in judged(views):
+        return None
+    for check in dict.fromkeys(judged(examined)):
         add(check)
-    return views
+    return examined
 
 
-def judged(views: Sequence[NodeView]) -> Iterator[Check]:
-    """What the heartbeats say, node by node."""
-    from bus.cli.reach import Check
-
-    up = [view for view in views if view.state == "UP"]
-    if not up:
-        yield Check(
-            "nodes", "observer", "warn", "nobody else is on the bus", "is the cluster the same there?"
-        )
-    names = [view.node for view in up]
-    for view in up:
-        place = view.node
-        if names.count(place) > 1:
-            yield Check("nodes", place, "fail", "several nodes have this name", "give each its own: --node")
-        if view.deaf_to is None:
-            yield Check("nodes", place, "skip", f"named {len(view.hears)} that it hears; more than 9 nodes")
-        elif view.deaf_to:
-            fix = "run bus doctor on its machine; are both on one system, and may both publish?"
-            yield Check("nodes", place, "fail", f"does not hear {', '.join(view.deaf_to)}", fix)
-        else:
-            yield Check("nodes", place, "ok", f"hears {', '.join(view.hears) or 'nobody: it is alone'}")
-        if view.lost:
-            yield Check("nodes", place, "warn", f"has lost {view.lost} events of the nodes that it hears")
-
-
-async def _listen(found: settings.Settings, arguments: argparse.Namespace) -> list[NodeView]:
+async def _listen(found: settings.Settings, arguments: argparse.Namespace) -> Examined:
     import anyio
 
-    from bus.cli.census import census
+    from bus.cli.findings import examine
     from bus.cli.observer import observing
 
     async with observing(found, arguments.timeout) as node:
         await anyio.sleep(max(0.0, arguments.seconds))
-        return census(node)
+        await node.ask()
+        return examine(node)
+
+
+def _show_matrix(out: output.Output, examined: Examined) -> None:
+    from bus.cli.findings import matrix
+
+    rows = matrix(examined)
+    if 2 < len(rows) <= MOST_IN_MATRIX + 1:
+        out.line()
+        out.line("rows hear columns, milliseconds one way; -- does not hear, ? not known")
+        out.table(rows[0], rows[1:])
+        out.line()

@@ -18,7 +18,7 @@ from bus.admin.server import variants
 from bus.cli import reading, typed
 from bus.cli.failure import Failure
 from bus.config.check import Check
-from bus.config.url import from_url
+from bus.config.url import from_url, is_url
 from bus.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -140,6 +140,9 @@ class Layers:
             except (ValueError, RecursionError):
                 self._unreadable(source, "not valid JSON")
                 return
+        elif not is_url(text, self._variants):
+            self._unreadable(source, "neither a URL nor JSON; a URL is, for example, nats://nats-1:4222")
+            return
         else:
             check = Check()
             found = from_url(check, text, self._variants)

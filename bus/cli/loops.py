@@ -14,12 +14,12 @@ T = TypeVar("T")
 TERMINATED = 143
 
 
-def run_until_signalled(main: Coroutine[object, object, int], on_interrupt: int = INTERRUPTED) -> int:
-    """The exit code of `main`, or `on_interrupt` after SIGINT, 143 after SIGTERM. A second one kills."""
-    return asyncio.run(_run(main, on_interrupt))
+def run_until_signalled(main: Coroutine[object, object, int]) -> int:
+    """The exit code of `main`, or 130 after SIGINT, 143 after SIGTERM. A second one kills."""
+    return asyncio.run(_run(main))
 
 
-async def _run(main: Coroutine[object, object, int], on_interrupt: int) -> int:
+async def _run(main: Coroutine[object, object, int]) -> int:
     loop = asyncio.get_running_loop()
     task = loop.create_task(main)
     codes: list[int] = []
@@ -32,7 +32,7 @@ async def _run(main: Coroutine[object, object, int], on_interrupt: int) -> int:
 
     # Windows has no such handlers.
     with suppress(NotImplementedError):
-        loop.add_signal_handler(signal.SIGINT, end, on_interrupt)
+        loop.add_signal_handler(signal.SIGINT, end, INTERRUPTED)
         loop.add_signal_handler(signal.SIGTERM, end, TERMINATED)
     try:
         return await task

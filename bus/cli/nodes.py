@@ -38,6 +38,7 @@ async def _nodes(out: output.Output, arguments: argparse.Namespace) -> int:
 
     async with observing(settings.load(arguments), arguments.timeout) as node:
         await anyio.sleep(arguments.seconds)
+        await node.ask()
         views = census(node)
     if out.is_json:
         out.json([view.as_json() for view in views])

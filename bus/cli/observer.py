@@ -1,12 +1,12 @@
 """Joins a bus as an observer: hears everything, is counted by nobody, asks for no repeats.
 
-Its heartbeats say so (rule 9): to the peers it does not exist. So they cannot list it, and that it hears
-them is all the proof of a link that it can have. Events are taken apart here and not decoded into classes: an
-observer shows types that it has never heard of, with the node and the number of each event.
+Its heartbeats say so (rule 9): to the peers it does not exist. Events are taken apart here and not decoded
+into classes: an observer shows types that it has never heard of, with the node and the number of each event.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -20,16 +20,17 @@ from bus.errors import ConfigError
 from bus.event import Tombstone, tag_of
 from bus.isolation import Waker, current_loop
 from bus.node import Node
-from bus.protocol import control, frame as wire
+from bus.protocol import frame as wire
 from bus.protocol.limits import Limits
+from bus.protocol.peer import NOT_HEARD
 from bus.signals import Gap, Loss, Overflow
 
 if TYPE_CHECKING:
     from bus.cli.settings import Settings
     from bus.isolation import Loop
-    from bus.protocol.control import Entry, Heartbeat
+    from bus.protocol.catalog import Declared
+    from bus.protocol.control import About, Account, Heard, Report
     from bus.protocol.frame import Header
-    from bus.protocol.outlet import Outlet
     from bus.protocol.peer import Peer
     from bus.routing import Router
     from bus.signals import Change
@@ -51,12 +52,15 @@ class Seen(NamedTuple):
 Item = Seen | Loss
 
 
-class Known(NamedTuple):
-    """What a node says of itself, and of whom it hears: by epoch, with the time when it said so."""
+class Told(NamedTuple):
+    """What a node has answered: what it says of itself and of each epoch, and how long that took."""
 
-    beat: Heartbeat
-    at: float
-    hears: dict[int, tuple[float, Entry]]
+    about: About | None
+    heard: dict[int, Heard]
+    accounts: dict[int, Account]
+    # Seconds from the question to the answer; what its clock on the wall is ahead of ours, if it says so.
+    trip: float
+    ahead: float | None
 
 
 class Sink:
@@ -120,41 +124,56 @@ def _seen(peer: Peer, seq: int, raw: msgspec.Raw) -> Item:
 
 
 class Observer(Node):
-    """A node that only listens."""
+    """A node that only listens, and on request asks all others how they stand."""
 
     def __init__(self, cluster: str, name: str | None) -> None:
         self.sink = Sink()
-        # Epoch -> what was heard last.
-        self.known: dict[int, Known] = {}
+        # Epoch -> its answer to our newest question.
+        self.told: dict[int, Told] = {}
+        self._asked_at = 0.0
         super().__init__(
             opening.name_of(name), opening.new_epoch(), opening.channel_of(cluster), Limits(),
             cast("Router", self.sink),  # the part of it that the engine uses
+            observer=True,
         )  # fmt: skip
 
-    def start(self, loop: Loop, digest: int) -> None:
-        """As an observer from the first heartbeat on."""
-        super().start(loop, digest)
-        self.engine.observer = True
+    def start(self, loop: Loop, types: Declared | None = None) -> None:
+        """Begin to live in `loop`."""
+        super().start(loop, types)
         self.news = Waker(loop)
         self.sink.wake = self.news.set
+        self.engine.ledger.on_report = self._take
 
-    def receive(self, outlet: Outlet, frame: bytes, stamp: float | None) -> None:
-        """Also take note of who hears whom."""
-        super().receive(outlet, frame, stamp)
-        try:
-            header = wire.parse(frame)
-            if header.kind != wire.HEARTBEAT or header.epoch == self.epoch or header.flags & wire.OBSERVER:
-                return
-            wire.check(frame, header)
-            beat = control.read_heartbeat(frame)
-        except wire.FrameError:
-            return
-        outlet.listed = True
-        now = self.loop.now()
-        before = self.known.get(header.epoch)
-        hears = before.hears if before is not None else {}
-        hears |= {entry.epoch: (now, entry) for entry in beat.entries}
-        self.known[header.epoch] = Known(beat, now, hears)
+    async def ask(self, timeout: float = 0.8) -> None:
+        """Ask everybody for the ledger and for the event types; the answers come into `told`.
+
+        Waits until all who are heard have answered; who is deaf never does, so at most `timeout` seconds.
+        """
+        self.told.clear()
+        self._asked_at = now = self.loop.now()
+        for link in self.links:
+            self.engine.ledger.ask_all(link.outlet, now)
+            self.engine.catalog.ask_all(link.outlet, now)
+        self.wake()
+        await self.watchers.until(self.loop, self.has_all_answers, timeout)
+
+    def has_all_answers(self) -> bool:
+        """Everybody who is heard has answered, also what its events look like."""
+        peers = [peer for peer in self.engine.peers.values() if peer.unheard < NOT_HEARD and not peer.is_bye]
+        return all(peer.epoch in self.told and (peer.types is not None or not peer.digest) for peer in peers)
+
+    def _take(self, epoch: int, report: Report, now: float) -> None:
+        before = self.told.get(epoch)
+        trip = now - self._asked_at if before is None else before.trip
+        about, ahead = (None, None) if before is None else (before.about, before.ahead)
+        if report.about is not None:
+            about = report.about
+            ahead = about.wall_us / 1e6 - (time.time() - trip / 2) if about.wall_us else None
+        heard = {} if before is None else before.heard
+        accounts = {} if before is None else before.accounts
+        heard |= {one.epoch: one for one in report.heard}
+        accounts |= {one.epoch: one for one in report.accounts}
+        self.told[epoch] = Told(about, heard, accounts, trip, ahead)
 
 
 @asynccontextmanager
@@ -166,7 +185,7 @@ async def observing(settings: Settings, timeout: float) -> AsyncGenerator[Observ
     node = Observer(settings.text("cluster") or "default", settings.text("node"))
     connection = opening.prepare(node, coordinator)
     assert connection is not None
-    node.start(current_loop(), 0)
+    node.start(current_loop())
     try:
         node.add(connection)
         await until_ready(lambda: progress.ready(node, timeout, 0))

@@ -35,6 +35,8 @@ class Check(NamedTuple):
     status: Status
     detail: str
     fix: str = ""
+    # Of a node: "in" does not receive, "out" does not get through.
+    direction: str = ""
 
 
 class Place(NamedTuple):

@@ -232,7 +232,11 @@ def _checked(setting: Setting, value: object, place: str, problems: Problems) ->
         is_good, allowed = isinstance(value, str) and bool(value.strip()), "text"
     if is_good:
         return value
-    problems.add(place, f"{setting.name}: not valid; allowed: {allowed}")
+    from bus.config.scalar import found
+
+    # Of a text only its kind: it may be a path, or what somebody took for one.
+    shown = found(value, secret=setting.kind in ("text", "list"))
+    problems.add(place, f"{setting.name}: not valid (found {shown}); allowed: {allowed}")
     return setting.default
 
 

@@ -50,7 +50,7 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
     if not 0.2 <= arguments.interval <= 3600:
         raise usage(f"--interval is {arguments.interval:g}; 0.2 to 3600 are possible")
-    return run_until_signalled(_top(output.Output(arguments), arguments), on_interrupt=0)
+    return run_until_signalled(_top(output.Output(arguments), arguments))
 
 
 async def _top(out: output.Output, arguments: argparse.Namespace) -> int:
@@ -74,16 +74,19 @@ async def _looks(arguments: argparse.Namespace) -> AsyncGenerator[Frame]:
     from bus.cli.observer import observing
 
     async with observing(settings.load(arguments), arguments.timeout) as node:
-        before: dict[int, tuple[float, int]] = {}
+        before: dict[int, tuple[int, int]] = {}
         # The first look needs two heartbeats of each: before that there is no rate.
         await anyio.sleep(1.2)
         while True:
-            before = {epoch: (known.at, known.beat.last) for epoch, known in node.known.items()}
+            peers = node.engine.peers
+            before = {peer.epoch: (peer.beat_us, peer.last) for peer in peers.values()}
             await anyio.sleep(arguments.interval)
             rates: dict[int, float] = {}
-            for epoch, known in node.known.items():
-                at, last = before.get(epoch, (known.at, known.beat.last))
-                rates[epoch] = (known.beat.last - last) / (known.at - at) if known.at > at else 0.0
+            for peer in peers.values():
+                at, last = before.get(peer.epoch, (peer.beat_us, peer.last))
+                rates[peer.epoch] = (
+                    (peer.last - last) * 1e6 / (peer.beat_us - at) if peer.beat_us > at else 0.0
+                )
             yield Frame(node.channel, census(node), rates)
 
 

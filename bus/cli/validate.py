@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bus.cli import output, settings
 from bus.cli.failure import CONNECTION, Failure
+from bus.cli.reading import Problems
 
 if TYPE_CHECKING:
     import argparse
@@ -60,15 +61,32 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
 
 def check_backend(found: settings.Settings) -> None:
-    """What only the backend knows: its library is there, and takes it. Raises ConfigError."""
+    """What only the backend knows: its library is there, and takes it. Raises Failure."""
     from bus import Bus
+    from bus.errors import ConfigError
+    from bus.trial import scrubbed
 
-    Bus.open(
-        found.configured,
-        cluster=found.text("cluster") or "default",
-        node=found.text("node"),
-        store=found.text("store"),
-    )
+    try:
+        Bus.open(
+            found.configured,
+            cluster=found.text("cluster") or "default",
+            node=found.text("node"),
+            store=found.text("store"),
+        )
+    except ConfigError as error:
+        text = scrubbed(str(error), found.configured)
+    else:
+        return
+    words = text.replace(":", " ").replace(",", " ").split()
+    problems = Problems()
+    if words[0] in found.values:
+        problems.add(found.values[words[0]].source, text, path=words[0])
+        problems.raise_all()
+    named = next((name for name in found.configured.__struct_encode_fields__ if name in words), "")
+    source = found.sources.get(named) or found.sources.get("@type", "")
+    place = ".".join(filter(None, ("coordinator", named)))
+    problems.add(source, f"{place}: {text}", path=named or "@type")
+    problems.raise_all()
 
 
 def try_it(coordinator: Coordinator, found: settings.Settings) -> float:

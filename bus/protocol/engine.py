@@ -24,7 +24,7 @@ from bus.protocol.frame import BYE, DATA, HEARTBEAT, HELLO, OBSERVER, REPORT, RE
 from bus.protocol.ledger import Ledger
 from bus.protocol.log import Log
 from bus.protocol.names import Names
-from bus.protocol.outlet import ANSWER_INTERVAL, HEARTBEAT_INTERVAL, REPEAT_SHARE, WINDOW, Outlet, Sizes
+from bus.protocol.outlet import HEARTBEAT_INTERVAL, REPEAT_SHARE, WINDOW, Outlet, Sizes
 from bus.protocol.peer import DOWN, TOLD, Hold, Peer, Sink
 from bus.protocol.repair import Repair
 from bus.protocol.seal import Guard
@@ -115,6 +115,8 @@ class Engine:
     @property
     def expects_peers(self) -> bool:
         """Somebody was heard who neither said goodbye nor was told lost."""
+        if self._guard is not None and self._guard.expects_peers:
+            return True
         return any(not peer.is_bye for peer in self._live.values())
 
     # -- out ---------------------------------------------------------------------------------------
@@ -185,8 +187,6 @@ class Engine:
             digest=self.catalog.ours.digest, generation=self.generation,
         )  # fmt: skip
         body = compose(state, outlet, chosen, named)
-        if self._guard is not None and self._guard.is_behind(outlet, self._live):
-            outlet.beat_in = ANSWER_INTERVAL
         return wire.pack(HEARTBEAT, flags, self.epoch, self.log.stamp(now), body)
 
     # -- in ----------------------------------------------------------------------------------------
@@ -274,7 +274,9 @@ class Engine:
         is_listed = bool(named or ours) and outlet.is_listed(max(entry.sent_us for entry in named + ours))
         if (guard := self._guard) is not None:
             if header.epoch not in self.peers and not guard.admit(outlet, header, named + ours, now):
-                return
+                if header.flags & OBSERVER:
+                    return
+                raise FrameError("stranger")
             guard.greet(outlet, header.epoch, now, again=bool(named))
         if header.flags & OBSERVER:
             return
@@ -391,9 +393,5 @@ class Engine:
         for table in (self.peers, self._live, self._repair.asking):
             table.pop(victim.epoch, None)
         for outlet in self.outlets:
-            outlet.heard_of.pop(victim.epoch, None)
-            outlet.said.pop(victim.epoch, None)
-            outlet.listed_by.discard(victim.epoch)
-        if self._guard is not None:
-            self._guard.forget(victim.epoch)
+            outlet.forget(victim.epoch)
         self._names.forget(victim.node, victim.epoch)

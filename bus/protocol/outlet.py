@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bus.protocol.frame import SEAL_SIZE
+from bus.protocol.frame import REPORT, REQUEST, SEAL_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -194,7 +194,7 @@ class Outlet:
         guilty = lone & self.suspects
         self.suspects = lone
         if full := [flight.limit for flight in newest if flight.is_full]:
-            self.bound = max(MIN_FRAME, min(self.limit, *full) // 2)
+            self.bound = max(MIN_FRAME, min(self.limit, max(full)) // 2)
             self._trust = min(MOST_TRUST, self._trust * 2) if self._is_trial else TRUST
             self._is_trial = False
         self._trusted_since = None
@@ -244,6 +244,14 @@ class Outlet:
             self.bound *= 2
             self._trusted_since = now
         self.limit = min(self.bound, self._ceiling, self.limit * 2)
+
+    def forget(self, epoch: int) -> None:
+        """The epoch is no longer known."""
+        for table in (self.heard_of, self.said):
+            table.pop(epoch, None)
+        self.listed_by.discard(epoch)
+        for kind in (REQUEST, REPORT):
+            self.asked.pop((epoch, kind), None)
 
     def queue_repeats(self, asker: int, entries: Sequence[Entry]) -> None:
         """Repeat these, then say where we stand."""

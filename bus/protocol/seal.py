@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from bus.protocol.control import MAX_ENTRIES
 from bus.protocol.frame import (
-    CONTROL,
     DATA,
     HEARTBEAT,
     OBSERVER,
@@ -23,7 +22,8 @@ from bus.protocol.frame import (
     VERSION,
     FrameError,
     check_numbers,
-)  # fmt: skip
+)
+from bus.protocol.peer import NOT_HEARD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -65,6 +65,8 @@ class Guard:
         self._peers = peers
         # Stranger -> seconds since its last news; who was named last stands at the end.
         self._silent: dict[int, float] = {}
+        # Stranger that is no observer -> seconds from its first news to its newest.
+        self._lasting: dict[int, float] = {}
         # Observers that have named us, though they are no peers: they may ask for reports.
         self._observers: set[int] = set()
 
@@ -88,9 +90,13 @@ class Guard:
         if clear is None:
             raise FrameError("forged" if self._seal.knows(header.key_id) else "key")
         check_numbers(clear, header)
-        if kind == HEARTBEAT or (kind == DATA and epoch in self._peers):
+        if kind == HEARTBEAT:
+            if header.sent_us <= outlet.heard_of.get(epoch, (0, -1))[1]:
+                raise FrameError("replayed")
             return clear
-        if epoch not in self._peers and not (kind in (REPORT, CONTROL) and epoch in self._observers):
+        if kind == DATA and epoch in self._peers:
+            return clear
+        if epoch not in self._peers and (kind in (DATA, REQUEST) or epoch not in self._observers):
             raise FrameError("unknown")
         if kind in (REQUEST, REPORT):
             # DATA has numbers. These would be answered again when they are carried again.
@@ -108,22 +114,28 @@ class Guard:
         is_observer = bool(header.flags & OBSERVER)
         if is_here and not is_observer:
             self._silent.pop(epoch, None)
+            self._lasting.pop(epoch, None)
             # To be told soon that it is no stranger any more.
             for one in self._outlets:
                 one.said.pop(epoch, None)
             return True
-        if header.sent_us > outlet.heard_of.get(epoch, (0, 0))[1]:
-            outlet.heard_of[epoch] = (int(now * 1e6), header.sent_us)
-            if is_here:
-                self._observers.add(epoch)
-            elif not is_observer:
-                # Live or recorded, nobody can tell; and who is deaf outwards hears nothing else (rule 10).
-                outlet.heard = True
-            if epoch not in self._silent and len(self._silent) >= MOST:
-                self.forget(max(self._silent, key=self._silent.__getitem__))
-            self._silent[epoch] = 0.0
-            self.greet(outlet, epoch, now)
+        if epoch not in self._silent and len(self._silent) >= MOST:
+            self._forget(max(self._silent, key=self._silent.__getitem__))
+        outlet.heard_of[epoch] = (int(now * 1e6), header.sent_us)
+        if is_here:
+            self._observers.add(epoch)
+        elif not is_observer:
+            # Live or recorded, nobody can tell; and who is deaf outwards hears nothing else (rule 10).
+            outlet.heard = True
+            self._lasting[epoch] = self._lasting.get(epoch, 0.0) + self._silent.get(epoch, 0.0)
+        self._silent[epoch] = 0.0
+        self.greet(outlet, epoch, now)
         return False
+
+    @property
+    def expects_peers(self) -> bool:
+        """Some stranger goes on: a recording that comes all at once does not."""
+        return any(lasting >= NOT_HEARD for lasting in self._lasting.values())
 
     def greet(self, outlet: Outlet, epoch: int, now: float, *, again: bool = False) -> None:
         """Name it soon, if this connection has not; `again`: it does not know yet that we have."""
@@ -145,24 +157,16 @@ class Guard:
             self._silent[epoch] = self._silent.pop(epoch)
         return chosen
 
-    def is_behind(self, outlet: Outlet, peers: Iterable[int]) -> bool:
-        """Somebody waits to be named for the first time: the next heartbeat must not take a second."""
-        heard, said = outlet.heard_of, outlet.said
-        return any(epoch in heard and epoch not in said for epoch in (*peers, *self._silent))
-
     def tick(self, step: float) -> None:
         """`step` attended seconds passed."""
         for epoch in list(self._silent):
             self._silent[epoch] += step
             if self._silent[epoch] >= PATIENCE:
-                self.forget(epoch)
+                self._forget(epoch)
 
-    def forget(self, epoch: int) -> None:
-        """The epoch is no longer known (bounded memory)."""
+    def _forget(self, epoch: int) -> None:
         self._silent.pop(epoch, None)
+        self._lasting.pop(epoch, None)
         self._observers.discard(epoch)
         for outlet in self._outlets:
-            outlet.heard_of.pop(epoch, None)
-            outlet.said.pop(epoch, None)
-            for kind in (REQUEST, REPORT):
-                outlet.asked.pop((epoch, kind), None)
+            outlet.forget(epoch)

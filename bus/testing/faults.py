@@ -57,6 +57,8 @@ class MemoryFaults:
         self.drop = drop
         self.duplicate = duplicate
         self.delay = delay
+        # Frames between two nodes for which it is true are lost: those of one kind, for example.
+        self.loses: Callable[[bytes], bool] | None = None
         self.dropped = 0
         self._seed = seed
         self._randoms: dict[tuple[str, str], Random] = {}
@@ -108,7 +110,7 @@ class MemoryFaults:
         else:
             # A pair has dice of its own: what happens to it does not hang on who else talks.
             dice = self._randoms.setdefault(pair, Random(f"{self._seed} {pair}"))
-            if dice.random() < self.drop:
+            if dice.random() < self.drop or (self.loses is not None and self.loses(frame)):
                 self.dropped += 1
                 return
             self._carry(dice, frame, pass_on)

@@ -153,6 +153,18 @@ async def test_line_40_a_set_waits_for_another_one(here: World) -> None:
     assert [type(one) for one in here.node.switched] == [Memory, Nats]
 
 
+async def test_line_40_a_set_does_not_wait_for_what_was_stored_untried(here: World) -> None:
+    """Whoever stores what cannot work must be able to mend it, not only once the node has given up."""
+    here.node.in_switch = asyncio.Event().wait
+    assert "updated" in await here.client.update({"@type": "Nats"}, validate="none")
+    await until(lambda: here.admin._cutover._gives_way, "it tries by itself")  # pyright: ignore[reportPrivateUsage]
+    here.node.in_switch = None
+    async with asyncio.timeout(4):
+        assert "updated" in await here.client.update({"@type": "Memory"})
+    assert [type(one).__name__ for one in here.node.switched] == ["Memory"]
+    assert (await here.client.ask("GET", "/health/ready")).status == 200
+
+
 async def test_line_40_but_not_for_ever(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bus.admin.cutover.PATIENCE", 0.2)
     gate = asyncio.Event()

@@ -8,6 +8,7 @@ short: nothing here has a network.
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -146,6 +147,12 @@ def test_users_would_see_the_broken_backend(toy: type[Toy]) -> None:
 
 def test_every_scenario_of_the_contract_is_seen_to_fail() -> None:
     assert set(CONTRACT) - {name for name, _ in CAUGHT.values()} == set()
+
+
+def test_trio_is_loaded_before_any_scenario_runs() -> None:
+    """CPython 3.11 cannot parse it while a traceback is written, and pytest parses it."""
+    loaded = "import sys, bus.testing.conformance; sys.exit('anyio._backends._trio' not in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", loaded], check=False).returncode == 0
 
 
 def test_every_toy_is_caught() -> None:

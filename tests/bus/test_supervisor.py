@@ -47,7 +47,7 @@ class Journal(logging.Handler):
     """What the bus logs, and when, by the clock of the running loop."""
 
     def __init__(self) -> None:
-        super().__init__(logging.INFO)
+        super().__init__(logging.DEBUG)
         self.lines: list[tuple[float, str]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -77,7 +77,7 @@ def journal(buses: int = 1) -> Generator[Journal, None, None]:
     log, listener = logging.getLogger("bus"), Journal()
     level = log.level
     log.addHandler(listener)
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.DEBUG)
     try:
         yield listener
     finally:

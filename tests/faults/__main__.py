@@ -51,8 +51,13 @@ def jobs(runs: int) -> Iterator[Job]:
 
 
 def chosen(runs: int, words: Sequence[str]) -> list[Job]:
-    """The cells whose names have all the words."""
-    return [job for job in jobs(runs) if all(word in job.name.split() for word in words)]
+    """The cells whose names have all the words; a number is that of a case."""
+    return [job for job in jobs(runs) if all(_has(job.name, word) for word in words)]
+
+
+def _has(name: str, word: str) -> bool:
+    parts = name.split()
+    return parts[0] == word if word.isdigit() else word in parts
 
 
 def _repeat(cell: Cell, folder: Path) -> Result:

@@ -18,6 +18,8 @@ _HOOKS = {"in": ("input", "iifname"), "out": ("output", "oifname")}
 class Cables:
     """All cables between the broker and the nodes."""
 
+    _limited = ""
+
     def drop(self, *ways: Way, node: str | None = None, port: int | None = None, percent: int = 100) -> None:
         """Packets vanish: of both ways or of one, all or some of them, to a port of the broker or any."""
         chance = f"numgen random mod 100 < {percent} " if percent < 100 else ""
@@ -32,25 +34,13 @@ class Cables:
         """Connections are reset and new ones are refused."""
         self._rules({"in": f"{self._of('in', None, None)} meta l4proto tcp reject with tcp reset"})
 
-    def limit(self, rate: int) -> None:
-        """So many bytes a second of all that the broker sends; its queue holds 400 ms and drops the rest."""
+    def limit(self, rate: int, nodes: str) -> None:
+        """So many bytes a second from the broker to each node; a queue holds 400 ms and drops the rest."""
         self.heal()
-        bits = f"{8 * rate}bit"
-        run(
-            "tc",
-            "qdisc",
-            "add",
-            "dev",
-            BRIDGE,
-            "root",
-            "tbf",
-            "rate",
-            bits,
-            "burst",
-            "4kb",
-            "latency",
-            "400ms",
-        )
+        shape = f"tbf rate {8 * rate}bit burst 4kb latency 400ms".split()
+        for node in nodes:
+            run("tc", "qdisc", "replace", "dev", f"port-{node}", "root", *shape)
+        self._limited = nodes
 
     def down(self) -> None:
         """No link: the broker's network is not there."""
@@ -62,7 +52,9 @@ class Cables:
         run("nft", "add", "table", "inet", "faults")
         run("nft", "delete", "table", "inet", "faults")
         run("ip", "link", "set", BRIDGE, "up")
-        run("tc", "qdisc", "replace", "dev", BRIDGE, "root", "pfifo", "limit", "1000")
+        for node in self._limited:
+            run("tc", "qdisc", "del", "dev", f"port-{node}", "root")
+        self._limited = ""
 
     def redirect(self, port: int, to: int) -> None:
         """New connections to a port of the broker go to another one: that of a proxy. `heal` leaves it."""

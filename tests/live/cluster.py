@@ -64,6 +64,11 @@ class LiveNode:
         history = folder / f"{self.name}-{life}.jsonl"
         self.tell(json.dumps({**setup, "folder": str(folder), "history": str(history)}))
 
+    @property
+    def url(self) -> str:
+        """Of its admin server."""
+        return self._url
+
     def begin(self) -> None:
         """Wait until it hears the others."""
         found = self.answer()

@@ -173,7 +173,7 @@ def _frames() -> list[tuple[str, str, bytes]]:
                 msgspec.msgpack.encode([["account", "int", True], ["keys", ["list", "str"], False]])))]))),
         ("report_whole", "all that an observer is told", pack(wire.REPORT, Report(
             accounts=[account],
-            heard=[Heard(B, "shop-2:17", 250_000, 1_200, False), Heard(7, "shop-3:9", 30_000_000, None, True)],
+            heard=[Heard(B, "shop-2:17", 250_000, 1_200, False), Heard(7, "c", 30_000_000, None, True)],
             about=About(
                 release="0.1.0", state="READY", wall_us=NOW, refused={"crc": 3},
                 queues=[Queue("CacheInvalidated", 65_536, 2, 1)], problems=["a name is used twice"])))),

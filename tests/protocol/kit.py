@@ -17,6 +17,7 @@ from bus.protocol.frame import Header
 from bus.protocol.limits import Limits
 from bus.protocol.outlet import Outlet, Sizes
 from bus.protocol.peer import Hold, Peer
+from bus.protocol.seal import Sealer
 from bus.signals import Change, Gap, Loss
 
 A = 11
@@ -51,6 +52,7 @@ def beat(
     held: int = 1,
     sent: int | None = None,
     entries: Iterable[Entry] = (),
+    strangers: Iterable[Entry] = (),
     digest: int = 0,
     flags: int = 0,
     versions: tuple[int, int] = (1, 1),
@@ -66,6 +68,7 @@ def beat(
         held=held,
         sent=last if sent is None else sent,
         entries=list(entries),
+        strangers=list(strangers),
         digest=digest,
     )
     stamp = counter * 1000 if sent_us is None else sent_us
@@ -134,9 +137,11 @@ class Recorder:
 class Declared:
     """Types that a node has: tag -> description."""
 
-    def __init__(self, digest: int = 0, described: Mapping[int | str, bytes] | None = None) -> None:
+    def __init__(
+        self, digest: int = 0, described: Mapping[str, bytes] | Mapping[int, bytes] | None = None
+    ) -> None:
         self.digest = digest
-        self.described = described or {}
+        self.described: dict[int | str, bytes] = dict((described or {}).items())
 
 
 class Node:
@@ -152,9 +157,10 @@ class Node:
         now: float = 0.0,
         observer: bool = False,
         random: Callable[[int], int] = lambda below: 0,
+        seal: Sealer | None = None,
     ) -> None:
         self.sink = Recorder()
-        self.engine = Engine(name, epoch, limits or Limits(), self.sink, now, random, observer)
+        self.engine = Engine(name, epoch, limits or Limits(), self.sink, now, random, observer, seal)
         self.outlet = self.link(sizes)
 
     def link(self, sizes: Sizes | None = None) -> Outlet:

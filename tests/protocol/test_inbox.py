@@ -240,6 +240,10 @@ def test_what_is_exactly_full_is_not_too_full(drop: DropPolicy) -> None:
         assert [inbox.take() for _ in range(5)] == [1, 2, 3, 4, 5]
 
 
+def test_an_inbox_says_how_much_it_holds() -> None:
+    assert Inbox[int](7, 100).capacity == 7
+
+
 def test_oldest_drops_from_the_front_and_tells_it_at_the_head() -> None:
     assert offered("oldest", 3, 4).take_all() == [Overflow(2), 2, 3, 4, 5, 6]
 

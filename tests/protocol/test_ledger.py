@@ -21,8 +21,8 @@ def test_who_asks_everybody_is_told_how_each_peer_is_heard_and_what_the_node_say
     node.engine.ledger.about = lambda: About(state="READY", problems=["none"])
     node.hear(beat(A, 1), beat(A + 1, 1, name="c", flags=wire.BYE), now=1.0)
     node.tick(3.0, 1.0)
-    node.hear(data(A, 1, 2, 2000), ask(), now=3.0)
     node.engine.peers[A].latency = 0.0015
+    node.hear(data(A, 1, 2, 2000), ask(), now=3.0)
     (answer,) = answers(node)
     assert answer.about == About(state="READY", problems=["none"])
     assert [one.epoch for one in answer.accounts] == [A, A + 1]
@@ -57,6 +57,5 @@ def test_an_observer_sees_the_answers_of_all_also_of_who_is_no_peer() -> None:
     node.engine.ledger.ask_all(node.outlet, 1.0)
     (question,) = answers(node, 1.0)
     assert question.ask == 0
-    told = wire.pack(wire.REPORT, 0, A, 7, control.encode(Report(about=About())))
-    node.hear(told, ask(A), now=2.0)
+    node.hear(wire.pack(wire.REPORT, 0, A, 7, control.encode(Report(about=About()))), ask(A), now=2.0)
     assert seen == [(A, 2.0)]

@@ -9,7 +9,13 @@ from types import ModuleType
 import pytest
 
 from bus.testing.network import Core
-from tests.simulation import broker_scenarios, clock_scenarios, node_scenarios, repair_scenarios
+from tests.simulation import (
+    broker_scenarios,
+    clock_scenarios,
+    node_scenarios,
+    repair_scenarios,
+    seal_scenarios,
+)
 
 
 def scenarios(*modules: ModuleType) -> Iterator[Callable[[Core], None]]:
@@ -23,7 +29,7 @@ def scenarios(*modules: ModuleType) -> Iterator[Callable[[Core], None]]:
 
 @pytest.mark.parametrize(
     "scenario",
-    list(scenarios(repair_scenarios, clock_scenarios, node_scenarios, broker_scenarios)),
+    list(scenarios(repair_scenarios, clock_scenarios, node_scenarios, broker_scenarios, seal_scenarios)),
     ids=lambda scenario: scenario.__name__,
 )
 def test_scenario(scenario: Callable[[Core], None]) -> None:

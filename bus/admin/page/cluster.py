@@ -79,7 +79,7 @@ class Census:
             "refused": _refused(node),
             "nodes": nodes,
             "gone": gone,
-            "matrix": _matrix(node, rows[:MOST_IN_MATRIX], now),
+            "matrix": _matrix(node, rows, now),
         }  # fmt: skip
 
     def _rows(self, node: Node, now: float) -> tuple[list[Row], int]:
@@ -158,21 +158,25 @@ def _refused(node: Node) -> JsonObject:
 
 def _matrix(node: Node, rows: list[Row], now: float) -> list[str]:
     """A text for each row, a character for each column: `y` hears, `n` deaf, `?` unknown, `-` itself."""
-    return ["".join(_hears(node, one, other, len(rows), now) for other in rows) for one in rows]
+    shown = rows[:MOST_IN_MATRIX]
+    alive = sum(row.state in ("self", "up") for row in rows)
+    return ["".join(_hears(node, one, other, alive, now) for other in shown) for one in shown]
 
 
-def _hears(node: Node, one: Row, other: Row, count: int, now: float) -> str:
+def _hears(node: Node, one: Row, other: Row, alive: int, now: float) -> str:
     if one is other:
         return "-"
     if one.peer is None:
         return "y" if other.state == "up" else "n" if other.state != "left" else "?"
     if one.state != "up":
         return "?"
-    said = one.peer.hears.get(other.peer.epoch if other.peer is not None else node.epoch)
-    # Heartbeats come each second and take turns when there are more nodes than they name.
-    fresh = NOT_HEARD * max(1, -(-count // MAX_ENTRIES))
-    if said is not None and one.peer.beat_us - said[0] < fresh * 1e6:
+    # All times are of the clock of `one`.
+    beat = one.peer.beat_us
+    said, entry = one.peer.hears.get(other.peer.epoch if other.peer is not None else node.epoch, (0, None))
+    is_named_each_time = alive <= MAX_ENTRIES + 1
+    if entry is None or beat - said > (NOT_HEARD + (0 if is_named_each_time else alive / 2)) * 1e6:
+        is_new = now - one.since < PATIENCE or (other.peer is not None and now - other.since < PATIENCE)
+        return "n" if is_named_each_time and not is_new and other.state != "left" else "?"
+    if said - entry.heard_us < NOT_HEARD * 1e6:
         return "y"
-    is_new = now - one.since < PATIENCE or (other.peer is not None and now - other.since < PATIENCE)
-    is_due = count <= MAX_ENTRIES + 1 or said is not None
-    return "n" if other.state != "left" and is_due and not is_new else "?"
+    return "n" if other.state != "left" else "?"

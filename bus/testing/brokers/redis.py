@@ -69,6 +69,8 @@ class RedisServer(LocalBroker):
         self._has_tls = tls is not None
         settings: list[Setting] = [
             ("bind", "127.0.0.1"),
+            # Nobody else can reach it, but for the nodes of the fault lab, which come by another address.
+            ("protected-mode", "no"),
             ("dir", self.folder),
             ("save", ""),
             ("appendonly", "no"),

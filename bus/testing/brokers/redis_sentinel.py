@@ -155,7 +155,7 @@ class RedisSentinel(LocalBroker):
         address = Address(port, password=password, tls=client_context(tls))
         listen = listens(port, tls, client_certificates=False)
         file = self.folder / f"sentinel-{number}.conf"
-        write_settings(file, [("bind", "127.0.0.1"), *listen, *watch])
+        write_settings(file, [("bind", "127.0.0.1"), ("protected-mode", "no"), *listen, *watch])
         argv = (redis_program(flavour, tls), file, "--sentinel")
         self.add(f"sentinel-{number}", argv, lambda: answers(address))
         self.sentinels.append(address)

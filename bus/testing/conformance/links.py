@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
@@ -29,6 +31,12 @@ from bus.testing.leaks import children, threads
 
 if TYPE_CHECKING:
     from bus.testing.conformance.harness import Harness
+
+# Now, and not in the thread of the scenario that uses it: pytest parses what it imports of anyio, and CPython
+# 3.11 raises "AST constructor recursion depth mismatch" when a traceback is written meanwhile, in another
+# thread or by the garbage collector (which is how asyncio tells of a lost exception): that parses, too.
+with suppress(ImportError):
+    importlib.import_module("anyio._backends._trio")
 
 CONSTRUCTION = 1.0
 ABORT = 0.25

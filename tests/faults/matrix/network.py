@@ -37,7 +37,11 @@ CASES = {
         every("NKC", lab("silent-address")) | {"R": absent("it has one address")},
     ),
     25: Case("100 to 200 ms each way", "never DEGRADED, the load goes on", every(ALL, lab("delay"))),
-    26: Case("the broker can send 32 kB/s", "no new link, loss told exactly", every(ALL, lab("slow"))),
+    26: Case(
+        "each node's link to the broker carries 32 kB/s",
+        "no new link, loss told exactly",
+        every(ALL, lab("slow")),
+    ),
     27: Case("30 % of the packets to the broker are lost", "all repaired", every(ALL, lab("lossy"))),
     28: Case("every byte in a segment of its own", "all delivered", every(SERVERS, lab("slices"))),
     29: Case(

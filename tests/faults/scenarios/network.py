@@ -158,10 +158,10 @@ def _was_told(lab: Lab, histories: Sequence[History], found: Figures) -> Iterato
 
 @scenario("slow", look=_was_told, expect=Expected(noticed="never", told=True, rebuilds=0))
 def slow(lab: Lab) -> None:
-    """Case 26: the broker can send 32 kB/s in all, a third of the load; the log is too small for the rest."""
-    lab.start(limits={"log_events": 2_000})
+    """Case 26: each node gets 32 kB/s, two thirds of the load; the log is too small for the rest."""
+    lab.start(rate=1_000, limits={"log_events": 3_000})
     with lab.fault():
-        lab.full.limit(SLOW)
+        lab.full.limit(SLOW, "abc")
         pause(30)
         lab.cables.heal()
     pause(AFTER)

@@ -71,6 +71,11 @@ export class Draft {
     return Object.keys(this.patch()).length > 0;
   }
 
+  /** Whether it would make just this object. */
+  makes(object) {
+    return this.type === object["@type"] && Object.entries(this.current).every(([name, value]) => same(value, object[name]));
+  }
+
   reset() {
     this.values.clear();
     this.type = this.stored["@type"];

@@ -13,7 +13,7 @@ export class Matrix {
   constructor() {
     this.names = "";
     this.table = el("table");
-    this.deaf = el("p", { class: "deaf" });
+    this.deaf = el("p", { class: "deaf", tabindex: "0", role: "region", "aria-label": "Who is deaf" });
     this.root = el("div", {},
       el("div", { class: "matrix", tabindex: "0", role: "region", "aria-label": "Hearing matrix" }, this.table),
       el("p", { class: "help" }, "A row hears a column: ✓ yes, ✕ no, ? not known yet."),
@@ -31,7 +31,8 @@ export class Matrix {
       write(cell.sign, sign);
       write(cell.word, word ? ` ${word} ${shown[to].name}` : "itself");
       if (cell.root.className !== className) cell.root.className = className;
-      if (letter === "n" && shown[at].state !== "down") deaf.push(`${shown[at].name} does not hear ${shown[to].name}`);
+      // Who is silent is heard by nobody, and that is no deafness.
+      if (letter === "n" && [at, to].every((one) => ["self", "up"].includes(shown[one].state))) deaf.push(`${shown[at].name} does not hear ${shown[to].name}`);
     }));
     const more = nodes.length > matrix.length ? ` The first ${matrix.length} of ${nodes.length} nodes are shown.` : "";
     const told = deaf.slice(0, 3).join("; ") + (deaf.length > 3 ? `; and ${deaf.length - 3} more` : "");

@@ -22,6 +22,8 @@ export function settings({ session, may, say }) {
   let busy = false;
   let end = () => {};
   let isClosed = false;
+  // What others have stored meanwhile, until it is decided whose version stays.
+  let conflict = null;
 
   const notice = el("div", { class: "notices" });
   const version = el("p", { class: "version" }, "Loading…");
@@ -60,15 +62,27 @@ export function settings({ session, may, say }) {
   }
 
   function offerComparison(now, news) {
+    conflict = { now, news };
+    drawConflict().focus();
+  }
+
+  function drawConflict() {
+    const { now, news } = conflict;
     const panel = compare(draft, now.object, news,
-      () => { draft = new Draft(schema, now.object, now.state); kept = draft; draw(); tell("You see what is stored."); focusType(); },
-      () => { draft.rebase(now.object, now.state); draw(); send(false); });
+      () => { show(now); describe(); tell("You see what is stored."); focusType(); },
+      () => { draft.rebase(now.object, now.state); conflict = null; draw(); send(false); });
     notice.replaceChildren(panel.root);
-    panel.focus();
+    return panel;
+  }
+
+  function show(now) {
+    draft = kept = new Draft(schema, now.object, now.state);
+    conflict = null;
+    draw();
   }
 
   function draw() {
-    notice.replaceChildren();
+    if (!conflict) notice.replaceChildren();
     type.value = draft.type;
     form = new Form(schema, draft, note, isFixed());
     place.replaceChildren(form.root);
@@ -83,6 +97,7 @@ export function settings({ session, may, say }) {
     state.textContent = isFixed() ? "" : edits ? `${edits} unsaved ${edits === 1 ? "change" : "changes"}` : "No changes";
     reset.disabled = save.disabled = busy || !edits || isFixed();
     test.disabled = busy || isFixed();
+    if (conflict) drawConflict();
   }
 
   function choose(tag) {
@@ -122,9 +137,8 @@ export function settings({ session, may, say }) {
     if (busy || changed.admin.Coordinator === draft.state) return;
     const now = await read();
     if (busy || now.state === draft.state) return;
-    if (draft.isDirty) return offerComparison(now, await ask("GET", "/api/changed").catch(() => ({})));
-    draft = kept = new Draft(schema, now.object, now.state);
-    draw();
+    if (draft.isDirty && !draft.makes(now.object)) return offerComparison(now, await ask("GET", "/api/changed").catch(() => ({})));
+    show(now);
     const news = await describe();
     tell(`The token “${news.by}” has changed this just now.`);
   }
@@ -132,6 +146,7 @@ export function settings({ session, may, say }) {
   async function send(isTrial) {
     if (busy) return;
     busy = true;
+    conflict = null;
     note();
     notice.replaceChildren();
     form.clear();
@@ -167,9 +182,7 @@ export function settings({ session, may, say }) {
   }
 
   async function saved() {
-    const now = await read();
-    draft = kept = new Draft(schema, now.object, now.state);
-    draw();
+    show(await read());
     await describe();
     tell(`Saved. The bus runs on ${schema["x-labels"][draft.type]} now.`);
   }
