@@ -14,7 +14,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-compose demo-compose-offline release-check test check format coverage bench faults live sim docs clean
+.PHONY: help demo demo-compose demo-compose-offline release-check test check format coverage bench bench-full faults soak live sim docs clean
 # A recipe that fails must not leave a stamp that says it worked.
 .DELETE_ON_ERROR:
 
@@ -56,9 +56,17 @@ coverage: $(VENV)/develops ## every branch of the protocol core is taken by its 
 bench: $(VENV)/develops ## throughput and latency beside the raw clients
 	@$(PY) -m bus.bench $(ARGS)
 
+# Goes on where it was stopped: a cell with a result in benchmarks/results/ is not measured again.
+bench-full: $(VENV)/develops ## the whole grid (a quarter of an hour) with charts and goals; ARGS="nats latency --again"
+	@$(PY) -m benchmarks.full $(ARGS)
+
 # Goes on where it was stopped: what is in tests/faults/results.jsonl is not run again.
-faults: $(VENV)/develops ## brokers die, freeze and fail over under load, 20 times each; ARGS="nats kill"
-	@$(PY) -m tests.faults $(ARGS)
+faults: $(VENV)/develops ## the fault matrix under load (root: real network faults), then docs/faults.md; ARGS="17 nats"
+	@$(PY) -m tests.faults $(ARGS); code=$$?; $(PY) -m tests.faults --document; exit $$code
+
+# Resumable as well: what passed for as long (tests/soak/results.jsonl) is not run again.
+soak: $(VENV)/develops ## 10 minutes on each system under a seeded nemesis; ARGS="--minutes 2 memory nats"
+	@$(PY) -m tests.soak $(ARGS)
 
 live: $(VENV)/develops ## a cluster under load moves through four systems and back, 5 rounds
 	@$(PY) -m tests.live $(ARGS)

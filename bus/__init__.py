@@ -12,6 +12,7 @@ from bus.release import VERSION as _VERSION
 # Public name -> the module that defines it.
 _HOMES = {
     "AuthError": "bus.errors",
+    "Balance": "bus.signals",
     "Bus": "bus.bus",
     "BusError": "bus.errors",
     "Change": "bus.signals",
@@ -30,6 +31,7 @@ _HOMES = {
     "Message": "bus.event",
     "Overflow": "bus.signals",
     "PeerStatus": "bus.signals",
+    "QueueStatus": "bus.signals",
     "Restarted": "bus.signals",
     "Resync": "bus.signals",
     "Status": "bus.signals",
@@ -60,6 +62,7 @@ if typing.TYPE_CHECKING:
     from bus.event import Event, Message
     from bus.protocol.limits import Limits
     from bus.signals import (
+        Balance,
         Change,
         Confirmed,
         Down,
@@ -69,6 +72,7 @@ if typing.TYPE_CHECKING:
         Loss,
         Overflow,
         PeerStatus,
+        QueueStatus,
         Restarted,
         Resync,
         Status,
@@ -94,6 +98,7 @@ __version__ = _VERSION
 
 __all__ = [
     "AuthError",
+    "Balance",
     "Bus",
     "BusError",
     "Change",
@@ -112,6 +117,7 @@ __all__ = [
     "Message",
     "Overflow",
     "PeerStatus",
+    "QueueStatus",
     "Restarted",
     "Resync",
     "Status",

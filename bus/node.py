@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from bus.lag import Lag
 from bus.protocol.engine import MAX_STEP, Engine
 from bus.protocol.lifecycle import Lifecycle
 from bus.protocol.outlet import Sizes
+from bus.quiet import quiet
 from bus.seal import Seal, need_library
 from bus.supervisor import Supervisor
 from bus.waiting import Watchers
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from bus.protocol.peer import Peer
     from bus.routing import Router
     from bus.signals import LinkState
-
-log = logging.getLogger("bus")
 
 TICK = 0.05
 # Seconds; a key counts when its file has stayed as it is from one look to the next.
@@ -66,6 +64,7 @@ class Node:
         self, name: str, epoch: int, channel: str, limits: Limits, router: Router, *,
         observer: bool = False, key: ClusterKey | None = None,
     ) -> None:  # fmt: skip
+        self._log = quiet("bus")
         self.name = name
         self.epoch = epoch
         self.channel = channel
@@ -181,8 +180,8 @@ class Node:
             if self.engine.receive(outlet, frame, self.loop.now(), stamp):
                 self.wake()
                 self.watchers.changed()
-        except Exception as bug:  # ours: it must not end a library's reading task
-            log.error("a frame could not be handled", exc_info=bug)
+        except Exception as bug:  # noqa: BLE001  # ours: it must not end a library's reading task
+            self._log.error("a frame could not be handled", exc_info=bug)
 
     @property
     def state(self) -> LinkState:
@@ -259,8 +258,8 @@ class Node:
                 for supervisor in list(self.links):
                     supervisor.tick(step, expects_peers)
                 self.watchers.changed()
-            except Exception as bug:  # ours: the clock must go on
-                log.error("the ticker failed", exc_info=bug)
+            except Exception as bug:  # noqa: BLE001  # ours: the clock must go on
+                self._log.error("the ticker failed", exc_info=bug)
 
     # -- the cluster key ---------------------------------------------------------------------------
 
@@ -273,7 +272,8 @@ class Node:
         # Nothing is lost: who cannot open what is on its way now asks for it, and gets it sealed anew.
         assert self.seal is not None
         if self.seal.renew(keys):
-            log.info("the cluster key was renewed")
+            ids = ", ".join(map(str, self.seal.key_ids))
+            self._log.info("%s has a renewed cluster key; key ids: %s, the first seals", self.name, ids)
 
     async def _watch_key(self) -> None:
         """A file that is replaced is taken over by itself."""
@@ -285,4 +285,4 @@ class Node:
                 if keys := await anyio.to_thread.run_sync(self.key.renewed, abandon_on_cancel=True):
                     self._seal_with(keys)
             except ConfigError as error:
-                log.error("the cluster key stays as it was: %s", error)
+                self._log.error("%s keeps its cluster key: %s", self.name, error)

@@ -107,7 +107,7 @@ async def confirm(node: Node, seq: int, timeout: float) -> Confirmed:
 
     while (waiting := undecided()) and (left := deadline - node.loop.now()) > 0:
         for peer in waiting:
-            node.engine.ledger.ask(peer.epoch, node.loop.now())
+            node.engine.ledger.ask(peer.epoch)
         node.wake()
         await _until(node, lambda: not undecided(), min(left, CONFIRM_ASK))
     heard = frozenset(peer.node for peer in asked if _has(peer, seq))

@@ -9,8 +9,8 @@ Bounds of a value (`Meta(ge=0)`) do not belong to it, nor do the values of defau
 told as undecodable, and is never taken for something else.
 
 Two types are compatible when the fields of one are the first fields of the other and all that follow have
-defaults. A union, or the values of an enum, may have more members on one side: what the other side does not
-know fails to decode there, event by event, and is told. All else could be decoded wrongly.
+defaults. A union, or the values of an enum, may have more members on one side, and "any" has all: what the
+other side does not know fails to decode there, event by event, and is told. All else could be read wrongly.
 """
 
 from __future__ import annotations
@@ -188,6 +188,8 @@ class _Comparison:
             return None
         (kind, ours), (other_kind, theirs) = _parts(mine), _parts(other)
         unlike = f"{path} is {shown(mine)} {self._here} and {shown(other)} {self._there}"
+        if "any" in (kind, other_kind):
+            return None
         if "union" in (kind, other_kind):
             members = ours if kind == "union" else [mine]
             others = theirs if other_kind == "union" else [other]

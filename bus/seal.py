@@ -30,6 +30,7 @@ _SALT = b"coordinator-bus seal 1"
 # Logs whose cipher is kept for each cluster key: as many as there are known epochs (`Limits.epochs`).
 _MOST = 4_096
 _BODY = HEADER_SIZE + NONCE_SIZE
+_FLAGGED = [bytes((flags | SEALED,)) for flags in range(256)]
 
 
 def _expand(prk: bytes, info: bytes) -> bytes:
@@ -95,17 +96,20 @@ class Seal:
         is_new = [key.prk for key in made] != list(before)
         self._keys = [before.get(key.prk, key) for key in made]
         first = self._keys[0]
-        self._mark, self._encrypt = first.mark, first.cipher(self._epoch).encrypt
+        self._tail, self._encrypt = bytes((first.mark,)) + bytes(7), first.cipher(self._epoch).encrypt
         return is_new
+
+    @property
+    def key_ids(self) -> list[int]:
+        """What the frames of each key bear, for those who compare nodes."""
+        return [key.mark for key in self._keys]
 
     def seal(self, frame: bytes) -> bytes:
         """A finished frame, sealed."""
-        head = bytearray(frame[:HEADER_SIZE])
-        head[4] |= SEALED
-        head[32] = self._mark
-        head[36:40] = b"\x00\x00\x00\x00"
+        # The flag is in the low byte of the flags; behind the stamp are key_id, reserved bytes, no checksum.
+        head = b"".join((frame[:4], _FLAGGED[frame[4]], frame[5:32], self._tail))
         nonce = self._nonces(NONCE_SIZE)
-        return b"".join((head, nonce, self._encrypt(nonce, memoryview(frame)[HEADER_SIZE:], bytes(head))))
+        return b"".join((head, nonce, self._encrypt(nonce, memoryview(frame)[HEADER_SIZE:], head)))
 
     def open(self, frame: bytes, header: Header) -> bytes | None:
         """The header as it came, and the body in the clear; None when no key of ours opens it."""

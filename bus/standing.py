@@ -84,14 +84,9 @@ def _problems(node: Node, router: Router) -> Iterator[str]:
     for peer in peers:
         if peer.node == node.name and peer.unheard < NOT_HEARD:
             yield f"another live process has the name {node.name}, too: give each its own"
-        if _is_older(peer, node):
+        if peer.born < node.born:
             for kind, why in router.vetting.of(peer).bad.items():
                 yield f"the event type {tag_of(kind)!r} is not compatible with that of {peer.node}: {why}"
-
-
-def _is_older(peer: Peer, node: Node) -> bool:
-    ours = (node.loop.now() - node.born - peer.unheard) * 1e6
-    return peer.uptime_us > ours
 
 
 def about(node: Node, router: Router) -> About:

@@ -350,7 +350,7 @@ class Supervisor:
         log.log(
             logging.INFO if state in ("READY", "CLOSED") else logging.WARNING,
             "%s link on %s is %s%s%s", self._kind, self._channel, state,
-            f" ({error})" if error and state != "READY" else "",
+            f" ({error})" if error and state not in ("READY", "CLOSED") else "",
             f", {self._changes} changes" if self._changes > 1 else "",
         )  # fmt: skip
         self._changes = 0

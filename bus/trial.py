@@ -26,6 +26,7 @@ from bus.config.secret import Secret
 from bus.errors import AuthError, BusError, ConfigError, Fault, LinkError, TlsError
 from bus.isolation import Hung, Waker, isolated
 from bus.protocol import control, frame as wire
+from bus.seal import Seal
 from bus.supervisor import describe
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from bus.backend import Backend, Link
     from bus.config import Coordinator
     from bus.isolation import Job, Loop
+    from bus.keys import ClusterKey
 
 Stage = Literal["resolve", "connect", "auth", "subscribe", "probe"]
 
@@ -74,14 +76,17 @@ def budget(coordinator: Coordinator) -> float:
     return 10.0
 
 
-async def trial(loop: Loop, coordinator: Coordinator, *, node: str, channel: str, timeout: float) -> None:
+async def trial(
+    loop: Loop, coordinator: Coordinator, *, node: str, channel: str, timeout: float,
+    key: ClusterKey | None = None,
+) -> None:  # fmt: skip
     """Connect once and prove it, within `timeout` seconds; leaves nothing behind, also when cancelled.
 
-    Raises TrialFailed.
+    With the cluster key the probe is sealed, so that nobody takes it for an intruder. Raises TrialFailed.
     """
     if isinstance(coordinator, config.Disabled):
         return
-    attempt = _Attempt(loop, coordinator, node, channel, loop.now() + timeout)
+    attempt = _Attempt(loop, coordinator, node, channel, loop.now() + timeout, key)
     try:
         await attempt.run()
     except TrialFailed:
@@ -99,14 +104,17 @@ async def trial(loop: Loop, coordinator: Coordinator, *, node: str, channel: str
 
 class _Attempt:
     def __init__(
-        self, loop: Loop, coordinator: Coordinator, node: str, channel: str, deadline: float
-    ) -> None:
+        self, loop: Loop, coordinator: Coordinator, node: str, channel: str, deadline: float,
+        key: ClusterKey | None,
+    ) -> None:  # fmt: skip
         self._loop = loop
         self._coordinator = coordinator
         self._node = node
         self._channel = channel
         self._deadline = deadline
         self._epoch = opening.new_epoch()
+        self._key = key
+        self._seal: Seal | None = None
         self._stage: Stage = "resolve"
         self._backend: Backend | None = None
         self._link: Link | None = None
@@ -152,6 +160,8 @@ class _Attempt:
     def _build(self) -> Backend:
         for _, secret in secrets_in(self._coordinator):
             secret.resolve()
+        if self._key is not None:
+            self._seal = Seal(self._key.read(), self._channel, self._epoch)
         kind = config.type_of(self._coordinator)
         context = Context(
             node=self._node, epoch=self._epoch, channel=self._channel,
@@ -168,7 +178,8 @@ class _Attempt:
     def _probe(self) -> bytes:
         beat = control.encode(control.Heartbeat(name=self._node, counter=1, uptime_us=0))
         stamp = int(self._loop.now() * 1e6) + 1
-        return wire.pack(wire.HEARTBEAT, wire.OBSERVER, self._epoch, stamp, beat)
+        frame = wire.pack(wire.HEARTBEAT, wire.OBSERVER, self._epoch, stamp, beat)
+        return frame if self._seal is None else self._seal.seal(frame)
 
     async def _read(self, link: Link) -> None:
         try:

@@ -5,6 +5,7 @@
     freeze    one node stands still for some seconds, and goes on
     cut       one node is cut off the network of the bus, and comes back
     switch    under load: a broker that is not there is refused, then all nodes move to another system
+    observe   Prometheus sees three nodes that are ready, and no alert fires
 
 Needs Docker with Compose, and Python 3.11; nothing else. Exit code 0: every event was delivered once or told
 lost, and each act ended as it should; 1: not so; 2: usage, or the stage could not be set.
@@ -19,11 +20,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from demos import ledger
 from demos.stage import BUS, NODES, ROOT, Stage, StageError
 
 RATE = 200
+ACTS = ("steady", "kill", "freeze", "cut", "switch", "observe")
 BACKENDS = ("nats", "redis", "zenoh", "kafka", "redis-cluster", "redis-sentinel")
 # The service that is killed: the one broker, or one whose part the others must take.
 BROKER = {"redis-cluster": "redis-cluster-1", "redis-sentinel": "redis-primary"}
@@ -66,7 +69,7 @@ class Story:
         """Act after act. Raises StageError."""
         acts = {
             "steady": self._steady, "kill": self._kill, "freeze": self._freeze, "cut": self._cut,
-            "switch": self._switch,
+            "switch": self._switch, "observe": self._observe,
         }  # fmt: skip
         for name in names:
             act = Act(name)
@@ -142,6 +145,27 @@ class Story:
             if not stage.is_ready(node):
                 raise StageError(f"{node} is not ready after the change")
 
+    def _observe(self, act: Act) -> None:
+        stage = self._stage
+        stage.compose("up", "--detach", "--wait", "prometheus", seconds=120)
+        stage.burst(RATE, 2)
+        stage.until(lambda: self._asked("bus_ready") == ["1"] * 3, "Prometheus sees three ready nodes", 30)
+        stage.until(
+            lambda: all(float(count) > 0 for count in self._asked("bus_published_events_total")),
+            "Prometheus sees what they publish", 30,
+        )  # fmt: skip
+        if firing := self._asked('ALERTS{alertstate="firing"}'):
+            raise StageError(f"{len(firing)} alerts fire")
+        self._note(act, "Prometheus sees three nodes that are ready, and no alert fires")
+
+    def _asked(self, query: str) -> list[str]:
+        """The values of one query to Prometheus."""
+        url = f"http://127.0.0.1:9090/api/v1/query?query={quote(query)}"
+        code, said = self._stage.inside("prometheus", "wget", "-q", "-O", "-", url)
+        if code:
+            raise StageError(f"Prometheus does not answer: {said}")
+        return [one["value"][1] for one in json.loads(said)["data"]["result"]]
+
     def _update(self, fields: Sequence[str]) -> tuple[int, str]:
         words = [word for text in fields for word in ("--field", text)]
         nodes = ",".join(f"http://{node}:8080" for node in NODES)
@@ -185,13 +209,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m demos.verify", description="Play the story of the compose demo."
     )
     parser.add_argument("--backend", choices=BACKENDS, default="nats")
-    parser.add_argument("--acts", default="steady,kill,freeze,cut,switch", help="which, in order")
+    parser.add_argument("--acts", default=",".join(ACTS), help="which, in order")
     parser.add_argument("--keep", action="store_true", help="leave the containers running")
     parser.add_argument("--json", action="store_true", help="the result as one line of JSON on stdout")
     parser.add_argument("--project-directory", type=Path, default=ROOT, help="where docker-compose.yml is")
     given = parser.parse_args(arguments)
     acts = given.acts.split(",")
-    if unknown := set(acts) - {"steady", "kill", "freeze", "cut", "switch"}:
+    if unknown := set(acts).difference(ACTS):
         parser.error(f"no such act: {', '.join(sorted(unknown))}")
     out = sys.stderr if given.json else sys.stdout
 

@@ -290,6 +290,17 @@ def contract_is_explained(module: Module) -> Iterator[str]:
         yield f"has {comment} lines of comment for {code} of code: who calls, when, what may block?"
 
 
+def redis_has_no_client_library(module: Module) -> Iterator[str]:
+    if not module.path.startswith("backends/bus_redis/"):
+        return
+    for imported in module.imports:
+        if imported.name.split(".")[0] == "redis":
+            yield (
+                f"line {imported.line} imports {imported.name}: its own connections take a dead server for a "
+                "quiet one and are made anew in silence (T4 to T6, T19 to T21); hiredis parses, the rest is ours"
+            )
+
+
 RULES: tuple[Rule, ...] = (
     opens_with_its_job,
     is_short,
@@ -302,6 +313,7 @@ RULES: tuple[Rule, ...] = (
     backend_knows_the_contract_only,
     contract_is_short,
     contract_is_explained,
+    redis_has_no_client_library,
 )
 
 

@@ -25,6 +25,7 @@ from tests.architecture import (
     loads_optional_packages_late,
     opens_with_its_job,
     protocol_is_sans_io,
+    redis_has_no_client_library,
     says_what_it_is,
     too_long_packages,
 )
@@ -105,6 +106,8 @@ BAD: list[tuple[Rule, str, str, str]] = [
     ),
     (backend_knows_the_contract_only, "backends/bus_nats/link.py", "import bus_memory\n", "others"),
     (contract_is_short, "bus/backend.py", JOB + "x = 1\n" * 250, "has 251 lines"),
+    (redis_has_no_client_library, "backends/bus_redis/link.py", "def f():\n    import redis\n", "T19"),
+    (redis_has_no_client_library, "backends/bus_redis/link.py", "from redis.asyncio import Redis\n", "T4"),
     (contract_is_explained, "bus/backend.py", JOB + "x = 1\n" * 2, "1 lines of comment"),
 ]
 

@@ -17,6 +17,7 @@ import bus
 PUBLIC_MODULES = ["bus", "bus.backend", "bus.config", "bus.testing"]
 
 NAMES = [
+    "Balance",
     "Bus",
     "Event",
     "Message",
@@ -35,6 +36,7 @@ NAMES = [
     "Status",
     "LinkStatus",
     "PeerStatus",
+    "QueueStatus",
     "BusError",
     "ConfigError",
     "AuthError",

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 # Seconds between PINGs: the core wants a proof every 3 s, also where pingInterval is longer.
 QUIET = 2.0
+# ... and where answers come late, since they wait behind a long queue: then they come often at least.
+PRESSED = 0.5
+# PINGs without a frame that may be unanswered.
+PROBES = 64
 # Bytes that a server may make us keep, whatever it announces.
 LONGEST_LINE = 1 << 20
 LARGEST_MESSAGE = 64 << 20
@@ -55,10 +59,11 @@ class NatsLink(asyncio.BufferedProtocol):
         # A message that does not end in the buffer gets one of its own, filled up to here.
         self._message: memoryview | None = None
         self._filled: int = 0
-        # When each PING left that has no PONG yet; `_is_probe`: the first of them came without a frame.
-        self._asked: deque[float] = deque()
-        self._last_asked = 0.0
-        self._is_probe = self._is_full = self._is_leaving = False
+        # Of each PING that has no PONG yet: whether it came with a frame.
+        self._asked: deque[bool] = deque()
+        self._frames = 0
+        self._last_asked = self._last_answer = 0.0
+        self._is_full = self._is_leaving = False
         self._error: Exception | None = None
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._changed = asyncio.Event()
@@ -81,32 +86,33 @@ class NatsLink(asyncio.BufferedProtocol):
             raise self._error
 
     async def run(self) -> None:
-        """Ping while it is quiet, until the link has ended or a PONG is late."""
+        """Ping while it is quiet or answers are late, until the link has ended or no answer comes."""
         while self._error is None:
             now = self._loop.time()
-            late_at = self._asked[0] + self._patience if self._asked else now + self._patience
-            quiet_at = self._last_asked + self._interval
+            late_at = self._last_answer + self._patience if self._asked else now + self._patience
+            interval = min(self._interval, PRESSED) if self._asked else self._interval
+            quiet_at = self._last_asked + interval
             if now >= late_at:
                 self._fail(TimeoutError(f"no answer to a PING for {self._patience:g} s (timeoutRequest)"))
                 break
-            if now >= quiet_at and not self._asked:
+            if now >= quiet_at and len(self._asked) - self._frames < PROBES:
                 self._probe()
-            wait = quiet_at - now if quiet_at > now else self._interval
+            wait = quiet_at - now if quiet_at > now else interval
             await asyncio.wait({self._over}, timeout=min(wait, late_at - now))
         assert self._error is not None
         raise self._error
 
     async def send(self, frame: bytes) -> None:
         """Write one frame; waits while the socket is full, or `capacityClient` frames unanswered."""
-        while self._error is None and (self._is_full or len(self._asked) >= self._capacity):
+        while self._error is None and (self._is_full or self._frames >= self._capacity):
             await self._change()
         if self._error is not None:
             raise self._error
         if self._is_leaving:
             raise LinkError("the link is closed")
         self._transport.writelines((b"PUB %b %d\r\n" % (self._channel, len(frame)), frame, b"\r\nPING\r\n"))
-        self._last_asked = self._loop.time()
-        self._asked.append(self._last_asked)
+        self._frames += 1
+        self._note_ping(True)
 
     async def close(self) -> None:
         """Leave when the server has processed what was sent."""
@@ -188,11 +194,11 @@ class NatsLink(asyncio.BufferedProtocol):
     def _take(self, line: bytes) -> None:
         """A line without a message."""
         if line == b"PONG":
-            self._asked.popleft()
+            has_frame = self._asked.popleft()
+            self._last_answer = self._loop.time()
             self._context.proven()
-            if self._is_probe:
-                self._is_probe = False
-            else:
+            if has_frame:
+                self._frames -= 1
                 self._context.confirmed()
             self._changed.set()
         elif line == b"PING":
@@ -207,11 +213,16 @@ class NatsLink(asyncio.BufferedProtocol):
             raise ValueError
 
     def _probe(self) -> None:
-        """A PING without a frame. Nothing else is unanswered, so its PONG is the next one."""
+        """A PING without a frame."""
         self._transport.write(b"PING\r\n")
-        self._is_probe = True
+        self._note_ping(False)
+
+    def _note_ping(self, has_frame: bool) -> None:
         self._last_asked = self._loop.time()
-        self._asked.append(self._last_asked)
+        if not self._asked:
+            # The time for an answer begins with the first question.
+            self._last_answer = self._last_asked
+        self._asked.append(has_frame)
 
     async def _answers(self) -> None:
         while self._error is None and self._asked:

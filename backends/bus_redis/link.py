@@ -115,7 +115,9 @@ class RedisLink:
     def _hear(self, reply: object) -> None:
         """A message, or the answer to SUBSCRIBE or PING; on an only connection also to PUBLISH."""
         if not isinstance(reply, list):
-            if reply == b"PONG":  # RESP3 answers as if there were no subscription
+            # RESP3 answers as if there were no subscription. And who cannot write to its disk refuses even a
+            # PING, but carries the channels on.
+            if reply == b"PONG" or (self._pinged is not None and str(reply).startswith("MISCONF")):
                 self._pinged = None
             else:
                 self._confirm(reply)

@@ -221,7 +221,7 @@ class _App:
         return bytes(found)
 
     def _limit_changes(self, request: Request, caller: Caller) -> dict[str, str]:
-        """Each change may mean a connection to some server: 5 per second and token. Raises Refused 429."""
+        """Each request may mean connections to some server: 5 per second and token. Raises Refused 429."""
         if not any(call.name in CHANGING for call in request.calls):
             return {}
         buckets, key = self._changes, caller.token.id
@@ -247,7 +247,8 @@ class _App:
     async def _events(self, http: Http) -> Response:
         from starlette.responses import StreamingResponse
 
-        self._caller(http, GET)
+        caller = self._caller(http, GET)
+        is_open = self._parts.page.still_open(http, caller.token)
         wish = eventsource.wanted(http.query_params)
         if self._streams.is_full(""):
             raise Refused(503, "about:blank", f"at most {self._streams.most} streams are allowed")
@@ -257,6 +258,8 @@ class _App:
         async def body() -> AsyncIterator[bytes]:
             with self._streams.one(""):
                 async for piece in eventsource.stream(wish, parts.cutover, parts.closing, last_id):
+                    if not is_open():
+                        return
                     yield piece
 
         headers = safe() | {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}

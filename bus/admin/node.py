@@ -86,8 +86,9 @@ class LiveNode:
         """On the channel of the bus, under its name."""
         node = self._bus._node
         await trial(
-            node.loop, self._resolved(coordinator), node=node.name, channel=node.channel, timeout=timeout
-        )
+            node.loop, self._resolved(coordinator), node=node.name, channel=node.channel, timeout=timeout,
+            key=node.key,
+        )  # fmt: skip
 
     async def switch(self, coordinator: Coordinator, timeout: float) -> None:
         """`Bus.reconfigure`."""

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from bus import Bus
-from bus.bench.load import BURST, FAN, KEYS, KIND, CacheInvalidated, Ends, gather
+from bus.bench.load import Counter, Ends, together
+from bus.bench.work import BURST, SLOW_EVENTS, CacheInvalidated, Sized, event_of, event_type
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine
 
-    from bus import Loss, Subscription
-    from bus.bench.load import Delivery, Tally
+    from bus import Subscription
+    from bus.bench.load import Tally
+    from bus.bench.window import Window
+    from bus.bench.work import Work
+
+    Inbox = Subscription[CacheInvalidated | Sized]
 
 READY = 20.0
+# 16 processes on two cores find each other more slowly.
+READY_MORE = 5.0
+KEY = "6f" * 32
+"""The cluster key of sealed runs: it protects nothing here, it costs what a real one costs."""
 
 
 class BusPublisher:
@@ -26,18 +34,23 @@ class BusPublisher:
         self.publish = bus.publish
         self._room = bus.room
 
-    async def bulk(self, count: int) -> None:
-        """As fast as `room` allows."""
-        publish, room = self.publish, self._room
-        for first in range(0, count, BURST):
-            for account in range(first, min(first + BURST, count)):
-                publish(CacheInvalidated(account, KIND, KEYS))
-            await room()
+    async def bulk(self, work: Work, window: Window) -> None:
+        """As fast as `room` and the window allow; without a window nothing holds it back."""
+        publish, event = self.publish, event_of(work.size)
+        since = 0
+        for first in range(0, work.count, work.burst):
+            last = min(first + work.burst, work.count)
+            for account in range(first, last):
+                publish(event(account))
+            if work.window and (since := since + work.burst) >= BURST:
+                since = 0
+                await self._room()
+                await window.room(last, work.window)
             await asyncio.sleep(0)
 
 
 class BusSubscriber:
-    """Takes events by `batch()` or by a callback."""
+    """Takes events by `batch()`, by iterating, or by a callback."""
 
     # Longer than the bus repairs before it tells a Gap: silence beyond that is untold loss.
     patience = 15.0
@@ -45,61 +58,47 @@ class BusSubscriber:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
 
-    def listen(self, tally: Tally, delivery: Delivery) -> Coroutine[object, object, None]:
+    def listen(self, tally: Tally, work: Work) -> Coroutine[object, object, None]:
         """Subscribe now."""
-        if delivery == "callback":
-            return self._callback(tally)
-        if delivery == "fan":
-            inboxes = [self._bus.subscribe(CacheInvalidated) for _ in range(FAN)]
-            return gather(tally, lambda one: _batches(inboxes.pop(), one))
-        inbox = self._bus.subscribe(CacheInvalidated)
-        return (_batches if delivery == "batch" else _delays)(inbox, tally)
+        kind = event_type(work.size)
+        tallies = tally.copies(work.subscribers)
+        if work.delivery == "callback":
+            receives = [self._called(kind, one, work) for one in tallies]
+        else:
+            take = (
+                _slowly if work.pause
+                else _items if work.delivery == "iterator"
+                else _delays if work.is_timed
+                else _batches
+            )  # fmt: skip
+            receives = [take(self._bus.subscribe(kind), one, work) for one in tallies]
+        return receives[0] if len(receives) == 1 else together(tallies, receives)
 
-    def _callback(self, tally: Tally) -> Coroutine[object, object, None]:
-        count = checksum = 0
-        expected = tally.expected
-        over = asyncio.Event()
+    def settle(self) -> None:
+        """Whoever reads the bus has counted all that came."""
 
-        def got(event: CacheInvalidated) -> None:
-            nonlocal count, checksum
-            count += 1
-            checksum += event.account
-            if count == 1 or count == expected:
-                enter()
-
-        def enter() -> None:
-            nonlocal count, checksum, expected
-            tally.add(count, checksum)
-            expected -= count
-            count = checksum = 0
-            if tally.is_complete:
-                over.set()
-
-        def on_loss(loss: Loss) -> None:
-            nonlocal expected
-            before = tally.lost
-            tally.tell(loss)
-            expected -= tally.lost - before
-            if count >= expected:
-                enter()
-
-        handle = self._bus.on(CacheInvalidated, got, on_loss)
+    def _called(
+        self, kind: type[CacheInvalidated] | type[Sized], tally: Tally, work: Work
+    ) -> Coroutine[object, object, None]:
+        counter = Counter(tally, work.is_timed)
+        handle = self._bus.on(kind, counter.got, counter.told)
 
         async def wait() -> None:
             try:
-                await over.wait()
+                await counter.over.wait()
             finally:
                 handle.close()
 
         return wait()
 
 
-async def _batches(inbox: Subscription[CacheInvalidated], tally: Tally) -> None:
+async def _batches(inbox: Inbox, tally: Tally, _work: Work) -> None:
     async with inbox:
         while not tally.is_complete:
             count = checksum = 0
             for item in await inbox.batch():
-                if isinstance(item, CacheInvalidated):
+                # Not "is it a loss": this answer is quicker, and stands in the measured path.
+                if isinstance(item, (CacheInvalidated, Sized)):
                     count += 1
                     checksum += item.account
                 else:
@@ -107,37 +106,70 @@ async def _batches(inbox: Subscription[CacheInvalidated], tally: Tally) -> None:
             tally.add(count, checksum)
 
 
-async def _delays(inbox: Subscription[CacheInvalidated], tally: Tally) -> None:
+async def _items(inbox: Inbox, tally: Tally, work: Work) -> None:
+    counter = Counter(tally, work.is_timed)
+    got = counter.got
+    async with inbox:
+        async for item in inbox:
+            if isinstance(item, (CacheInvalidated, Sized)):
+                got(item)
+            else:
+                counter.told(item)
+            if counter.is_over:
+                return
+
+
+async def _slowly(inbox: Inbox, tally: Tally, work: Work) -> None:
+    counter = Counter(tally, work.is_timed)
+    number = 0
+    async with inbox:
+        async for item in inbox:
+            if isinstance(item, (CacheInvalidated, Sized)):
+                counter.got(item)
+            else:
+                counter.told(item)
+            if counter.is_over:
+                return
+            number += 1
+            if number % SLOW_EVENTS == 0:
+                await asyncio.sleep(work.pause)
+
+
+async def _delays(inbox: Inbox, tally: Tally, _work: Work) -> None:
     async with inbox:
         while not tally.is_complete:
             for item in await inbox.batch():
-                if isinstance(item, CacheInvalidated):
-                    tally.delays.append(time.perf_counter_ns() - item.account)
+                if isinstance(item, (CacheInvalidated, Sized)):
+                    tally.time(item.account)
                     tally.add(1, item.account)
                 else:
                     tally.tell(item)
 
 
 @asynccontextmanager
-async def open_memory() -> AsyncGenerator[Ends]:
+async def open_memory(cluster: str, size: int, key: str | None) -> AsyncGenerator[Ends]:
     """Two buses of one process: the events go through the log, a frame, and the decoder."""
     async with AsyncExitStack() as stack:
-        buses = [
-            await stack.enter_async_context(
-                Bus.open("memory://", node=name, cluster="bench", events=(CacheInvalidated,))
-            )
+        first, second = [
+            await stack.enter_async_context(_bus("memory://", cluster, name, size, key))
             for name in ("publisher", "subscriber")
         ]
-        for bus in buses:
+        for bus in (first, second):
             await bus.ready(READY, peers=1)
-        yield Ends(BusPublisher(buses[0]), BusSubscriber(buses[1]))
+        yield Ends(BusPublisher(first), BusSubscriber(second), second)
 
 
 @asynccontextmanager
-async def open_bus(role: str, url: str) -> AsyncGenerator[Ends]:
-    """One bus of this process, when it hears the other one."""
-    async with Bus.open(url, node=role, cluster="bench", events=(CacheInvalidated,)) as bus:
-        await bus.ready(READY, peers=1)
-        yield (
-            Ends(publisher=BusPublisher(bus)) if role == "publisher" else Ends(subscriber=BusSubscriber(bus))
-        )
+async def open_bus(
+    role: str, name: str, url: str, cluster: str, size: int, key: str | None, peers: int
+) -> AsyncGenerator[Ends]:
+    """One bus of this process, when it hears the others. Role "node" publishes and subscribes."""
+    async with _bus(url, cluster, name, size, key) as bus:
+        await bus.ready(READY + peers * READY_MORE, peers=peers)
+        publisher = None if role == "subscriber" else BusPublisher(bus)
+        yield Ends(publisher, None if role == "publisher" else BusSubscriber(bus), bus)
+
+
+def _bus(url: str, cluster: str, node: str, size: int, key: str | None) -> Bus:
+    # One type: an application that knows several pays a little more for each frame.
+    return Bus.open(url, node=node, cluster=cluster, events=(event_type(size),), key=key)

@@ -14,10 +14,12 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from bus.bench.load import KEYS, KIND, CacheInvalidated
+from bus.bench.work import event_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from bus.bench.work import CacheInvalidated, Sized, Work
 
 SECOND = 1_000_000_000
 # From the order to the first event: whoever listens has come to rest.
@@ -34,9 +36,10 @@ class _Spec(ctypes.Structure):
     _fields_ = [(name, ctypes.c_long) for name in ("step_s", "step_ns", "first_s", "first_ns")]
 
 
-async def paced(publish: Callable[[CacheInvalidated], object], count: int, per_second: int) -> int:
-    """Publish `count` events at `per_second`; the sum of their due times (ns, `perf_counter_ns`)."""
-    step = SECOND // per_second
+async def paced(publish: Callable[[CacheInvalidated | Sized], object], work: Work) -> int:
+    """Publish `work.count` events at `work.per_second`; the sum of their due times (`perf_counter_ns`)."""
+    step = SECOND // work.per_second
+    count, event = work.count, event_of(work.size)
     first = time.perf_counter_ns() + LEAD
     sent = checksum = 0
     over = asyncio.Event()
@@ -45,7 +48,7 @@ async def paced(publish: Callable[[CacheInvalidated], object], count: int, per_s
         nonlocal sent, checksum
         for _ in range(min(due_events, count - sent)):
             due = first + sent * step
-            publish(CacheInvalidated(due, KIND, KEYS))
+            publish(event(due))
             checksum += due
             sent += 1
         if sent == count:

@@ -22,20 +22,20 @@ SLACK = 0.25
 
 def complaints(
     repetitions: Sequence[Repetition], *, cores: int, seconds: float, tells_loss: bool,
-    per_second: int = 0, is_served: bool = False,
+    per_second: int = 0, may_wait: bool = False,
 ) -> list[str]:  # fmt: skip
     """Everything that is wrong with the repetitions of one side; `per_second` 0 = unpaced.
 
-    `is_served`: both ends may wait for a server, whose CPU is not counted.
+    `may_wait`: the processes may wait for a server whose CPU is not known, or are slow on purpose.
     """
     found: list[str] = []
     for number, one in enumerate(repetitions, 1):
         found += [
             f"repetition {number}: {text}"
             for text in (
-                *_counted(one, tells_loss),
+                *counted(one, tells_loss),
                 *_timed(one, cores, seconds),
-                *(_kept_pace(one, per_second) if per_second else [] if is_served else _was_busy(one)),
+                *(_kept_pace(one, per_second) if per_second else [] if may_wait else _was_busy(one)),
             )
         ]
     rates = {round(one.rate, 3) for one in repetitions}
@@ -44,15 +44,16 @@ def complaints(
     return found
 
 
-def _counted(one: Repetition, tells_loss: bool) -> list[str]:
-    if one.received > one.published:
-        return [f"{one.received} events received of {one.published} published: some came twice"]
-    if tells_loss and one.received + one.lost != one.published:
+def counted(one: Repetition, tells_loss: bool) -> list[str]:
+    """What is wrong with the numbers of events."""
+    if one.received > one.expected:
+        return [f"{one.received} events received of {one.expected} published: some came twice"]
+    if tells_loss and one.received + one.lost != one.expected:
         return [
-            f"{one.published} published, but {one.received} received and {one.lost} told lost: "
+            f"{one.expected} published, but {one.received} received and {one.lost} told lost: "
             "the rest was lost untold"
         ]
-    if one.received == one.published and one.checksum_received != one.checksum_sent:
+    if one.received == one.expected and one.checksum_received != one.checksum_sent:
         return [
             f"the checksum of what came is {one.checksum_received}, of what was sent "
             f"{one.checksum_sent}: other events came"
@@ -64,15 +65,16 @@ def _timed(one: Repetition, cores: int, seconds: float) -> list[str]:
     found: list[str] = []
     if one.seconds < seconds / 4:
         found.append(f"took {one.seconds:.3f} s; {seconds:g} s were planned")
-    if one.cpu > one.wall * cores * TOLERANCE + SLACK:
-        found.append(f"{one.cpu:.3f} s of CPU in {one.wall:.3f} s on {cores} cores: a clock is wrong")
+    cpu = one.cpu + (one.cpu_server or 0.0)
+    if cpu > one.wall * cores * TOLERANCE + SLACK:
+        found.append(f"{cpu:.3f} s of CPU in {one.wall:.3f} s on {cores} cores: a clock is wrong")
     if one.p50_us is not None and one.p99_us is not None and not 0 < one.p50_us <= one.p99_us:
         found.append(f"delays of {one.p50_us:g} us (p50) and {one.p99_us:g} us (p99)")
     return found
 
 
 def _was_busy(one: Repetition) -> list[str]:
-    share = (one.cpu + one.waited) / one.wall if one.wall > 0 else 0.0
+    share = (one.cpu + (one.cpu_server or 0.0) + one.waited) / one.wall if one.wall > 0 else 0.0
     if share >= BUSY:
         return []
     return [f"kept {share:.2f} cores busy; below {BUSY} something sleeps"]

@@ -1,171 +1,197 @@
 """The other side: what one would write without the bus. The best obvious way, not a straw man.
 
-Memory: an `asyncio.Queue`; the publisher calls `put_nowait` for each event, the subscriber awaits
-`get` for each; ten subscribers have ten queues. The events themselves cross over: nothing is encoded and
-nothing can be lost.
+Memory: an `asyncio.Queue` for each subscriber; the publisher calls `put_nowait` for each event, the
+subscriber awaits `get` for each. The events themselves cross over: nothing is encoded and nothing can be
+lost. A callback is a call of a function: that row has the queue as its opponent, too.
 
-Zenoh: one `put` for each event (zenoh itself packs them into its batches), congestion control DROP, a
-RingChannel that holds 65,536 samples, a reader thread that empties it and hands the payloads to the loop
-in batches with `call_soon_threadsafe`; the loop decodes each. Peers over a unix socket, as ours.
+Where there is a client library: `Sender` and `Receiver`, around what `clients` and `raw_zenoh` hand them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import threading
-import time
+from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from bus.bench.load import BURST, FAN, KEYS, KIND, CacheInvalidated, Ends, gather
+from bus.bench.load import Counter, Ends, together
+from bus.bench.work import BURST, SLOW_EVENTS, CacheInvalidated, Sized, event_of, event_type
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine
+    from collections.abc import AsyncGenerator, Coroutine
 
-    import zenoh
+    from bus.bench.load import Tally
+    from bus.bench.window import Window
+    from bus.bench.work import Work
 
-    from bus.bench.load import Delivery, Tally
-
-RING = 65_536
-MOST = 1_024
-"""Payloads that the reader thread hands over at once."""
-CONNECT = 20.0
-KEY = "bench/raw"
+Send = Callable[[bytes], Awaitable[object]]
+SendBurst = Callable[[list[bytes]], Awaitable[object]]
 
 
 class Queue:
-    """Both ends of an `asyncio.Queue`."""
+    """Both ends of an `asyncio.Queue` for each subscriber."""
 
     patience = 60.0
 
     def __init__(self) -> None:
-        self._queues = [asyncio.Queue[CacheInvalidated]()]
+        self._queues = [asyncio.Queue[CacheInvalidated | Sized]()]
 
-    async def bulk(self, count: int) -> None:
+    async def bulk(self, work: Work, window: Window) -> None:
         """One by one, a burst in each turn of the loop."""
         puts = [queue.put_nowait for queue in self._queues]
-        for first in range(0, count, BURST):
-            for account in range(first, min(first + BURST, count)):
-                event = CacheInvalidated(account, KIND, KEYS)
+        event = event_of(work.size)
+        since = 0
+        for first in range(0, work.count, work.burst):
+            last = min(first + work.burst, work.count)
+            for account in range(first, last):
+                one = event(account)
                 for put in puts:
-                    put(event)
+                    put(one)
+            if (since := since + work.burst) >= BURST:
+                since = 0
+                await window.room(last, work.window)
             await asyncio.sleep(0)
 
-    def publish(self, event: CacheInvalidated) -> None:
+    def publish(self, event: CacheInvalidated | Sized) -> None:
         """One event."""
         for queue in self._queues:
             queue.put_nowait(event)
 
-    def listen(self, tally: Tally, delivery: Delivery) -> Coroutine[object, object, None]:
+    def listen(self, tally: Tally, work: Work) -> Coroutine[object, object, None]:
         """A queue has one way to take events, and each subscriber needs one of his own."""
-        count = FAN if delivery == "fan" else 1
-        self._queues = [asyncio.Queue[CacheInvalidated]() for _ in range(count)]
-        if delivery == "fan":
-            queues = list(self._queues)
-            return gather(tally, lambda one: _one_by_one(queues.pop(), one))
-        return (_delays_of if delivery == "delay" else _one_by_one)(self._queues[0], tally)
+        tallies = tally.copies(work.subscribers)
+        self._queues = [asyncio.Queue[CacheInvalidated | Sized]() for _ in tallies]
+        receives = [_from(queue, one, work) for queue, one in zip(self._queues, tallies, strict=True)]
+        return receives[0] if len(receives) == 1 else together(tallies, receives)
+
+    def settle(self) -> None:
+        """Its readers have counted all that came."""
 
 
-async def _one_by_one(queue: asyncio.Queue[CacheInvalidated], tally: Tally) -> None:
+async def _from(queue: asyncio.Queue[CacheInvalidated | Sized], tally: Tally, work: Work) -> None:
     get = queue.get
-    tally.add(1, (await get()).account)
-    checksum = 0
-    for _ in range(tally.expected - 1):
-        event = await get()
-        checksum += event.account
-    tally.add(tally.expected - 1, checksum)
+    counter = Counter(tally, work.is_timed)
+    got = counter.got
+    while not counter.over.is_set():
+        # As many as are surely still to come: the question above is not asked for each.
+        for _ in range(1 if work.is_timed else max(1, min(SLOW_EVENTS, tally.left))):
+            got(await get())
+        counter.settle()
+        if work.pause:
+            await asyncio.sleep(work.pause)
 
 
-async def _delays_of(queue: asyncio.Queue[CacheInvalidated], tally: Tally) -> None:
-    while not tally.is_complete:
-        event = await queue.get()
-        tally.delays.append(time.perf_counter_ns() - event.account)
-        tally.add(1, event.account)
+class Sender:
+    """Sends each event by itself; a burst by `send_burst`, where the library has something for it."""
 
-
-class ZenohPublisher:
-    """`put` for each event, from the loop's thread."""
-
-    def __init__(self, publisher: zenoh.Publisher) -> None:
-        # zenoh's stubs name no types here, and for `matching_status` below a wrong one.
-        self._put: Callable[[bytes], object] = publisher.put  # pyright: ignore[reportUnknownMemberType]
+    def __init__(self, send: Send, send_burst: SendBurst | None = None) -> None:
+        self._send = send
+        self._send_burst = send_burst or self._one_by_one
         self._encode = msgspec.msgpack.Encoder().encode
+        self._paced: asyncio.Queue[CacheInvalidated | Sized] = asyncio.Queue()
+        # Paced events come from a timer's callback, which cannot wait.
+        self._pump = asyncio.create_task(self._send_paced())
 
-    async def bulk(self, count: int) -> None:
+    async def bulk(self, work: Work, window: Window) -> None:
         """A burst in each turn of the loop."""
-        put, encode = self._put, self._encode
-        for first in range(0, count, BURST):
-            for account in range(first, min(first + BURST, count)):
-                put(encode(CacheInvalidated(account, KIND, KEYS)))
+        send, encode, event = self._send_burst, self._encode, event_of(work.size)
+        since = 0
+        for first in range(0, work.count, work.burst):
+            last = min(first + work.burst, work.count)
+            await send([encode(event(account)) for account in range(first, last)])
+            if (since := since + work.burst) >= BURST:
+                since = 0
+                await window.room(last, work.window)
             await asyncio.sleep(0)
 
-    def publish(self, event: CacheInvalidated) -> None:
-        """One event."""
-        self._put(self._encode(event))
+    async def _one_by_one(self, payloads: list[bytes]) -> None:
+        send = self._send
+        for payload in payloads:
+            await send(payload)
+
+    def publish(self, event: CacheInvalidated | Sized) -> None:
+        """One event, for the task that sends."""
+        self._paced.put_nowait(event)
+
+    async def close(self) -> None:
+        """End the task."""
+        self._pump.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._pump
+
+    async def _send_paced(self) -> None:
+        while True:
+            await self._send(self._encode(await self._paced.get()))
 
 
-class ZenohSubscriber:
-    """A ring, a thread that empties it, and the loop that decodes."""
+class Receiver:
+    """Takes each event by itself, and hands it to the subscribers of the process where there are several.
+
+    To callbacks by a call, to others by a queue for each.
+    """
 
     # What is dropped nobody tells: when it stays silent for so long, the rest is lost.
-    patience = 1.0
+    patience = 2.0
 
-    def __init__(self, subscriber: zenoh.Subscriber[zenoh.handlers.Handler[zenoh.Sample]]) -> None:
-        self._handler = subscriber.handler
-        self._loop = asyncio.get_running_loop()
-        self._decode = msgspec.msgpack.Decoder(CacheInvalidated).decode
-        self._tally: Tally | None = None
-        self._is_timed = False
-        self._over = asyncio.Event()
-        self._thread = threading.Thread(target=self._read, name="bench-reader")
-        self._thread.start()
+    def __init__(self) -> None:
+        self._counter: Counter | None = None
+        self._got: Callable[[CacheInvalidated | Sized], object] | None = None
+        self._decode: Callable[[bytes], CacheInvalidated | Sized] = _decoder(0)
+        # Of a slow consumer: who reads awaits `rest` after each event.
+        self.pause = 0.0
+        self._since = 0
 
-    def join(self) -> None:
-        """Wait for the thread; the ring must be closed."""
-        self._thread.join()
-
-    def listen(self, tally: Tally, delivery: Delivery) -> Coroutine[object, object, None]:
+    def listen(self, tally: Tally, work: Work) -> Coroutine[object, object, None]:
         """Count from now on."""
-        self._tally, self._is_timed = tally, delivery == "delay"
-        self._over.clear()
-        return self._wait()
-
-    async def _wait(self) -> None:
-        await self._over.wait()
-
-    def _read(self) -> None:
-        import zenoh
-
-        recv, try_recv = self._handler.recv, self._handler.try_recv
-        call = self._loop.call_soon_threadsafe
-        with suppress(zenoh.ZError):  # the ring is closed
-            while True:
-                sample: zenoh.Sample | None = recv()
-                batch: list[bytes] = []
-                while sample is not None:
-                    batch.append(sample.payload.to_bytes())
-                    sample = try_recv() if len(batch) < MOST else None
-                call(self._take, batch)
-
-    def _take(self, batch: list[bytes]) -> None:
-        tally, decode = self._tally, self._decode
-        if tally is None:
-            return
-        checksum = 0
-        if self._is_timed:
-            for payload in batch:
-                event = decode(payload)
-                tally.delays.append(time.perf_counter_ns() - event.account)
-                checksum += event.account
+        self._decode = _decoder(work.size)
+        self.pause, self._since = work.pause, 0
+        if not work.fan:
+            self._counter = Counter(tally, work.is_timed)
+            self._got = self._counter.got
+            return self._wait(self._counter)
+        tallies = tally.copies(work.subscribers)
+        takers: list[Callable[[CacheInvalidated | Sized], object]]
+        if work.delivery == "callback":
+            counters = [Counter(one, work.is_timed) for one in tallies]
+            takers = [counter.got for counter in counters]
+            receives = [self._wait(counter) for counter in counters]
         else:
-            for payload in batch:
-                checksum += decode(payload).account
-        tally.add(len(batch), checksum)
-        if tally.is_complete:
-            self._over.set()
+            queues = [asyncio.Queue[CacheInvalidated | Sized]() for _ in tallies]
+            takers = [queue.put_nowait for queue in queues]
+            receives = [_from(queue, one, work) for queue, one in zip(queues, tallies, strict=True)]
+
+        def spread(event: CacheInvalidated | Sized) -> None:
+            for take in takers:
+                take(event)
+
+        self._got = spread
+        return together(tallies, receives)
+
+    def settle(self) -> None:
+        """Add what was counted since the last time."""
+        if self._counter is not None:
+            self._counter.settle()
+
+    def take(self, payload: bytes) -> None:
+        """One event has come."""
+        if self._got is not None:
+            self._got(self._decode(payload))
+
+    async def rest(self) -> None:
+        """One event more for a slow consumer: sleep now and then."""
+        self._since += 1
+        if self._since == SLOW_EVENTS:
+            self._since = 0
+            await asyncio.sleep(self.pause)
+
+    async def _wait(self, counter: Counter) -> None:
+        await counter.over.wait()
+
+
+def _decoder(size: int) -> Callable[[bytes], CacheInvalidated | Sized]:
+    return msgspec.msgpack.Decoder(event_type(size)).decode
 
 
 @asynccontextmanager
@@ -176,47 +202,10 @@ async def open_memory() -> AsyncGenerator[Ends]:
 
 
 @asynccontextmanager
-async def open_zenoh(role: str, directory: str) -> AsyncGenerator[Ends]:
-    """One session: the subscriber listens on a unix socket in `directory`, the publisher goes there."""
-    import zenoh
-
-    socket = f"unixsock-stream/{directory}/raw.sock"
-    settings = {
-        "mode": "peer",
-        "scouting/multicast/enabled": False,
-        # As ours: nothing but the socket carries the events.
-        "transport/shared_memory/enabled": False,
-        "listen/endpoints": [socket] if role == "subscriber" else [],
-        "connect/endpoints": [] if role == "subscriber" else [socket],
-        # The subscriber may be later than the publisher.
-        "connect/exit_on_failure": False,
-        "connect/timeout_ms": -1,
-        "connect/retry": {"period_init_ms": 50, "period_max_ms": 200, "period_increase_factor": 2},
-    }
-    config = zenoh.Config()
-    for key, value in settings.items():
-        config.insert_json5(key, json.dumps(value))  # pyright: ignore[reportUnknownMemberType]
-    session = await asyncio.to_thread(zenoh.open, config)
+async def sending(send: Send, send_burst: SendBurst | None = None) -> AsyncGenerator[Sender]:
+    """The sending end, for as long as its client is open."""
+    sender = Sender(send, send_burst)
     try:
-        if role == "publisher":
-            publisher = session.declare_publisher(KEY, congestion_control=zenoh.CongestionControl.DROP)
-            await _matched(publisher)
-            yield Ends(publisher=ZenohPublisher(publisher))
-        else:
-            ring = session.declare_subscriber(KEY, zenoh.handlers.RingChannel(RING))
-            subscriber = ZenohSubscriber(ring)
-            try:
-                yield Ends(subscriber=subscriber)
-            finally:
-                ring.undeclare()  # type: ignore[no-untyped-call]  # zenoh's stubs
-                subscriber.join()
+        yield sender
     finally:
-        session.close()  # type: ignore[no-untyped-call]  # zenoh's stubs
-
-
-async def _matched(publisher: zenoh.Publisher) -> None:
-    deadline = time.monotonic() + CONNECT
-    while not getattr(publisher.matching_status, "matching", False):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"the raw zenoh publisher found no subscriber within {CONNECT:g} s")
-        await asyncio.sleep(0.02)
+        await sender.close()

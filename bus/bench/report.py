@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
 from bus.bench.figures import way
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bus.bench.figures import Figures, Result
 
 VERSION = 1
 NONE = "-"
-# CPU with a "/": of the publishing and of the subscribing process; without one: of one that is both.
+# CPU with a "/": of the publishing and of the subscribing process, and of the server; else of all together.
 HEADS = ("", "bus", "raw", "ratio", "min..max", "bus us CPU", "raw us CPU", "lost bus/raw", "stable")
 
 
@@ -27,8 +27,24 @@ def as_json(machine: dict[str, object], results: Sequence[Result]) -> str:
 
 def as_text(machine: dict[str, object], results: Sequence[Result]) -> str:
     """A table, readable in a pipe, too."""
-    title = f"{machine['python']} on {machine['cores']} cores, load {machine['load_before']}"
-    return "\n".join((title, *columns([HEADS, *map(_row, results)])))
+    lines = list(header(machine))
+    compared = [result for result in results if result.ours.rate]
+    if compared:
+        lines += columns([HEADS, *(row for result in compared for row in _rows(result))])
+    for result in results:
+        if result.measured:
+            values = ", ".join(f"{name} {value:,.4g}" for name, value in result.measured.items())
+            lines.append(f"{result.scenario} {result.backend} {_params(result)}: {values}")
+    return "\n".join(lines)
+
+
+def header(machine: Mapping[str, object]) -> list[str]:
+    """Where the figures come from: two lines."""
+    versions = cast("dict[str, str]", machine.get("versions", {}))
+    return [
+        f"{machine['python']} on {machine['cores']} cores, load {machine['load_before']}",
+        ", ".join(f"{name} {version}" for name, version in versions.items()) or "versions unknown",
+    ]
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -43,19 +59,35 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _row(result: Result) -> tuple[str, ...]:
+def _rows(result: Result) -> list[tuple[str, ...]]:
     raw = result.raw
-    return (
-        f"{result.scenario} {result.backend} {result.loop} {way(result)}",
-        _speed(result.ours),
-        NONE if raw is None else _speed(raw),
-        NONE if result.ratio is None else f"{result.ratio:.2f}",
-        NONE if result.spread is None else "{:.2f}..{:.2f}".format(*result.spread),
-        _cpu(result.ours),
-        NONE if raw is None else _cpu(raw),
-        f"{result.ours.lost}/{NONE if raw is None else raw.lost}",
-        "yes" if result.stable else "no",
-    )
+    name = f"{result.scenario} {result.backend} {result.loop} {way(result)}"
+    found: list[tuple[str, ...]] = [
+        (
+            name,
+            _speed(result.ours),
+            NONE if raw is None else _speed(raw),
+            NONE if result.ratio is None else f"{result.ratio:.2f}",
+            NONE if result.spread is None else "{:.2f}..{:.2f}".format(*result.spread),
+            _cpu(result.ours),
+            NONE if raw is None else _cpu(raw),
+            f"{result.ours.lost}/{NONE if raw is None else raw.lost}",
+            "yes" if result.stable else "no",
+        )
+    ]
+    for other, versus in result.others.items():
+        found.append(
+            (
+                f"  beside {other}", "", _speed(versus.figures), f"{versus.ratio:.2f}",
+                "{:.2f}..{:.2f}".format(*versus.spread), "", _cpu(versus.figures),
+                f"/{versus.figures.lost}", "yes" if versus.stable else "no",
+            )
+        )  # fmt: skip
+    return found
+
+
+def _params(result: Result) -> str:
+    return way(result) or " ".join(f"{name} {value}" for name, value in result.params.items())
 
 
 def _speed(figures: Figures) -> str:
@@ -65,6 +97,5 @@ def _speed(figures: Figures) -> str:
 
 
 def _cpu(figures: Figures) -> str:
-    if figures.cpu_us_sub is None:
-        return f"{figures.cpu_us_pub:.2f}"
-    return f"{figures.cpu_us_pub:.2f}/{figures.cpu_us_sub:.2f}"
+    parts = (figures.cpu_us_pub, figures.cpu_us_sub, figures.cpu_us_server)
+    return "/".join(f"{part:.2f}" for part in parts if part is not None)

@@ -1,32 +1,35 @@
-"""What is measured when: crews of both sides, warm-up, pairs in turn, a second try when unsteady."""
+"""What is measured when: crews of all sides, warm-up, turns, a second try when unsteady."""
 
 from __future__ import annotations
 
+import os
 import tempfile
 from contextlib import ExitStack
-from statistics import median
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from bus.bench.crew import Crew, HarnessError
-from bus.bench.figures import Result, figures, is_steady, ratios
-from bus.bench.load import BURST, FAN, KEYS, KIND, CacheInvalidated, Delivery
+from bus.bench.crew import OURS, UNSEALED, Crew, HarnessError
+from bus.bench.figures import Figures, Result, figures, is_steady, ratios, versus
+from bus.bench.ours import KEY
 from bus.bench.plausible import complaints
 from bus.bench.server import SERVED, server_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from bus.bench.figures import Repetition
+    from bus.bench.cases import Case
+    from bus.bench.figures import Number, Repetition, Versus
 
 PROBE = 5_000
+PROBE_BYTES = 4 << 20
 WARM = 0.2
 MARGIN = 1.3
 """Planned over wanted length of a repetition: it may turn out faster than the warm-up."""
 DOUBLINGS = 4
-PER_SECOND = 1_000
-BACKENDS = ("memory", "zenoh", *SERVED)
+# Who is slow on purpose: more than an inbox holds, so that something is told.
+LEAST_OF_SLOW, MOST_OF_SLOW = 150_000, 400_000
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,41 +40,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     # Measure a row whose ratios are not steady a second time.
     retries: bool
     cores: int
-
-
-class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """One row; `per_second` 0 = as fast as it goes."""
-
-    scenario: str
-    delivery: Delivery
-    per_second: int = 0
-    backends: tuple[str, ...] = BACKENDS
-
-    def params(self, seconds: float) -> dict[str, str | int | float]:
-        """As reported."""
-        size = len(msgspec.msgpack.encode(CacheInvalidated(1_000_000, KIND, KEYS)))
-        pace: dict[str, str | int | float] = (
-            {"per_second": self.per_second} if self.per_second else {"burst": BURST}
-        )
-        delivery = "callback" if self.delivery == "callback" else "batch"
-        subscribers = FAN if self.delivery == "fan" else 1
-        return {
-            **pace,
-            "delivery": delivery,
-            "subscribers": subscribers,
-            "event_bytes": size,
-            "seconds": seconds,
-        }
-
-
-CASES = {
-    "throughput": (
-        Case(scenario="throughput", delivery="batch"),
-        Case(scenario="throughput", delivery="callback"),
-        Case(scenario="throughput", delivery="fan", backends=("memory",)),
-    ),
-    "latency": (Case(scenario="latency", delivery="delay", per_second=PER_SECOND),),
-}
+    # Opponents besides ours; "raw" is one.
+    opponents: tuple[str, ...] = ("raw",)
+    is_sealed: bool = False
+    url: str | None = None
+    # Python and environment of the peers, where they take part.
+    peers: tuple[str, dict[str, str]] | None = None
 
 
 def run(
@@ -81,30 +55,65 @@ def run(
 
     Raises NoServer, and HarnessError, also for figures that cannot be true.
     """
+    mine = [case for case in cases if takes_part(case, backend, plan)]
     with ExitStack() as stack:
-        url = stack.enter_context(server_of(backend))
-        # Not where TMPDIR points: the path of a unix socket has about a hundred bytes.
-        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="bus-bench-", dir="/tmp"))
-        crews: list[Crew] = []
-        for is_ours in (True, False):
-            crews.append(Crew(backend, is_ours, loop, directory, url))
-            stack.callback(crews[-1].end)
-        for crew in crews:
-            crew.ready()
-        for case in cases:
-            if backend not in case.backends:
-                continue
-            yield _Row(crews[0], crews[1], backend, case, plan, progress).result(loop)
+        server = stack.enter_context(server_of(backend, plan.url))
+        # What a crew is opened for: who takes part, how many processes, which type of event.
+        for key, group in groupby(mine, lambda case: (case.others, case.nodes, case.size)):
+            others, nodes, size = key
+            with ExitStack() as crews:
+                # Not where TMPDIR points: the path of a unix socket has about a hundred bytes.
+                directory = crews.enter_context(tempfile.TemporaryDirectory(prefix="bus-bench-", dir="/tmp"))
+                sides: list[Crew] = []
+                for side in (OURS, *opponents(plan, backend, others)):
+                    crew = Crew(
+                        side, backend, loop, directory, server.url, nodes=nodes, size=size,
+                        key=KEY if plan.is_sealed and side == OURS else None,
+                        program=plan.peers if side in PEERS.get(backend, ()) else None,
+                        server_cpu=server.cpu if server.has_cpu else None,
+                    )  # fmt: skip
+                    crews.callback(crew.end)
+                    sides.append(crew)
+                for crew in sides:
+                    crew.ready()
+                for case in group:
+                    yield _Row(sides, backend, case, plan, progress).result(loop)
+
+
+def takes_part(case: Case, backend: str, plan: Plan) -> bool:
+    """Is the case measured on this system? Not when opponents are asked for, and none of them can do it."""
+    if backend not in case.backends or (case.is_sealed and not plan.is_sealed):
+        return False
+    return not plan.opponents or bool(opponents(plan, backend, case.others))
+
+
+# The peers that can do it, by backend.
+PEERS = {
+    "nats": ("faststream",), "redis": ("faststream", "broadcaster"), "valkey": ("faststream", "broadcaster"),
+    "kafka": ("faststream",), "memory": ("broadcaster",),
+}  # fmt: skip
+
+
+def opponents(plan: Plan, backend: str, others: tuple[str, ...]) -> list[str]:
+    """The sides besides ours in a row that `others` can take part in."""
+    found = [side for side in ("raw",) if side in plan.opponents]
+    found += [UNSEALED] if plan.is_sealed else []
+    for side in others:
+        if side == "tcp":
+            able = "tcp" in plan.opponents and backend != "memory"
+        else:
+            able = "peers" in plan.opponents and side in PEERS.get(backend, ())
+        found += [side] if able else []
+    return found
 
 
 class _Row:
-    """The pairs of one case."""
+    """The turns of one case."""
 
     def __init__(
-        self, ours: Crew, raw: Crew, backend: str, case: Case, plan: Plan, progress: Callable[[str], None]
+        self, sides: list[Crew], backend: str, case: Case, plan: Plan, progress: Callable[[str], None]
     ) -> None:
-        self._ours = ours
-        self._raw = raw
+        self._sides = sides
         self._backend = backend
         self._case = case
         self._plan = plan
@@ -112,28 +121,53 @@ class _Row:
         self._counts: dict[Crew, int] = {}
 
     def result(self, loop: str) -> Result:
-        self._counts = {crew: self._warm_up(crew) for crew in (self._ours, self._raw)}
-        pairs = self._pairs()
-        if self._plan.retries and not is_steady(ratios(pairs)):
+        self._counts = {crew: self._warm_up(crew) for crew in self._sides}
+        turns = self._turns()
+        if self._plan.retries and not is_steady(self._ratios(turns) or [1.0]):
             self._progress("not steady: once more")
-            pairs = self._pairs()
-        found = ratios(pairs)
+            turns = self._turns()
+        ours, others = turns[0], dict(zip([crew.name for crew in self._sides[1:]], turns[1:], strict=True))
+        against: dict[str, Versus] = {name: versus(ours, other) for name, other in others.items()}
+        raw = against.pop("raw", None)
+        steady = is_steady([one.rate for one in ours]) if raw is None else raw.stable
         return Result(
             scenario=self._case.scenario, backend=self._backend, loop=loop,
-            params=self._case.params(self._plan.seconds),
-            ours=figures([ours for ours, _ in pairs]), raw=figures([raw for _, raw in pairs]),
-            ratio=median(found), spread=(min(found), max(found)), pairs=len(pairs),
-            stable=is_steady(found),
+            params=self._case.params(self._plan.seconds, self._plan.is_sealed),
+            ours=figures(ours), raw=raw.figures if raw else None, ratio=raw.ratio if raw else None,
+            spread=raw.spread if raw else None, pairs=len(ours), stable=steady,
+            others=against, measured=self._measured(ours, raw.figures if raw else None),
         )  # fmt: skip
 
+    def _measured(self, ours: list[Repetition], raw: Figures | None) -> dict[str, Number]:
+        found: dict[str, Number] = {}
+        if repaired := sum(one.repaired for one in ours):
+            found["repaired"] = repaired
+        if self._case.nodes > 1:
+            found["unready"] = sum(one.unready for one in ours)
+        if not self._case.is_paced:
+            # All of it was told, or there would be no result.
+            found["accepted"] = sum(one.published for one in ours)
+            found["delivered"] = sum(one.received for one in ours)
+            found["told"] = sum(one.lost for one in ours)
+            if raw is not None:
+                found["raw_untold"] = raw.lost
+        return found
+
+    def _ratios(self, turns: list[list[Repetition]]) -> list[float]:
+        return ratios(zip(turns[0], turns[1], strict=True)) if len(turns) > 1 else []
+
     def _repeat(self, crew: Crew, count: int) -> Repetition:
-        return crew.repetition(count, self._case.delivery, self._case.per_second)
+        return crew.repetition(self._case.work(count))
+
+    @property
+    def _has_given_count(self) -> bool:
+        return bool(self._case.per_second or self._case.pause)
 
     def _long_enough(self, crew: Crew) -> Repetition:
         """One that took at least half of what was planned; the warm-up may have met a busy machine."""
         for _ in range(DOUBLINGS):
             one = self._repeat(crew, self._counts[crew])
-            if self._case.per_second or one.seconds >= self._plan.seconds / 2:
+            if self._has_given_count or one.seconds >= self._plan.seconds / 2:
                 return one
             self._counts[crew] *= 2
         return self._repeat(crew, self._counts[crew])
@@ -141,35 +175,44 @@ class _Row:
     def _warm_up(self, crew: Crew) -> int:
         """How many events a repetition takes; the repetitions that show it are thrown away."""
         case, seconds = self._case, self._plan.seconds
-        if case.per_second:
+        if self._has_given_count:
+            if case.pause:
+                return max(LEAST_OF_SLOW, int(MOST_OF_SLOW * min(1.0, seconds)))
             count = int(case.per_second * seconds)
             self._repeat(crew, count)
             return count
-        count = PROBE
+        count = max(case.burst, min(PROBE, PROBE_BYTES // max(1, case.size)) // case.nodes)
         for length in (min(WARM, seconds), seconds, seconds * MARGIN):
             one = self._repeat(crew, count)
             if not one.received:
                 raise HarnessError(f"{crew.name}: none of {count} events came")
-            count = int(one.received / one.wall * length)
+            count = max(case.burst, int(one.received / one.wall * length / case.nodes / one.copies))
         return count
 
-    def _pairs(self) -> list[tuple[Repetition, Repetition]]:
-        pairs: list[tuple[Repetition, Repetition]] = []
+    def _turns(self) -> list[list[Repetition]]:
+        """The repetitions of each side, in the order of `_sides`."""
+        taken: dict[Crew, list[Repetition]] = {crew: [] for crew in self._sides}
         for number in range(self._plan.pairs):
-            # Who goes first changes: what drifts during a pair then favours both alike.
-            first, second = (self._ours, self._raw) if number % 2 == 0 else (self._raw, self._ours)
-            taken = {crew: self._long_enough(crew) for crew in (first, second)}
-            pairs.append((taken[self._ours], taken[self._raw]))
-            self._progress(f"pair {number + 1}: ratio {ratios(pairs[-1:])[0]:.2f}")
-        self._judge(self._ours, [ours for ours, _ in pairs])
-        self._judge(self._raw, [raw for _, raw in pairs])
-        return pairs
+            # Who goes first changes: what drifts during a turn then favours all alike.
+            at = number % len(self._sides)
+            for crew in (*self._sides[at:], *self._sides[:at]):
+                taken[crew].append(self._long_enough(crew))
+            turns = [taken[crew][-1:] for crew in self._sides]
+            text = f": ratio {self._ratios(turns)[0]:.2f}" if len(turns) > 1 else ""
+            self._progress(f"pair {number + 1}{text}")
+        for crew in self._sides:
+            self._judge(crew, taken[crew])
+        return list(taken.values())
 
     def _judge(self, crew: Crew, repetitions: list[Repetition]) -> None:
+        cores = self._plan.cores
+        # Kafka's fetch waits by itself; and where others use the cores, a server waits for one unseen.
+        may_wait = self._case.pause > 0 or self._backend == "kafka"
+        if self._backend in SERVED:
+            may_wait |= repetitions[0].cpu_server is None or os.getloadavg()[0] > cores + 1
         found = complaints(
-            repetitions, cores=self._plan.cores, seconds=self._plan.seconds,
-            tells_loss=crew is self._ours, per_second=self._case.per_second,
-            is_served=self._backend in SERVED,
+            repetitions, cores=cores, seconds=self._plan.seconds, tells_loss=crew.tells_loss,
+            per_second=self._case.per_second, may_wait=may_wait,
         )  # fmt: skip
         if found:
             raise HarnessError(f"{self._case.scenario} of {crew.name} cannot be true: {'; '.join(found)}")

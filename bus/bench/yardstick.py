@@ -16,7 +16,7 @@ from statistics import median
 import msgspec
 
 from bus.bench.crew import environment
-from bus.bench.load import BURST, KEYS, KIND, CacheInvalidated
+from bus.bench.work import BURST, KEYS, KIND, CacheInvalidated
 
 ROUNDS = 5
 TIMEOUT = 20.0
@@ -30,7 +30,7 @@ def measure(events: int) -> float:
         server.settimeout(TIMEOUT)
         port = server.getsockname()[1]
         child = subprocess.Popen(
-            [sys.executable, "-m", "bus.bench.yardstick", str(port), str(events)],
+            [sys.executable, "-P", "-m", "bus.bench.yardstick", str(port), str(events)],
             env=environment(),
         )
         try:

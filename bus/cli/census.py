@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from bus.cli.observer import Observer
     from bus.protocol.peer import Peer
 
-# Seconds after which a word is old; heartbeats come each second.
-FRESH = 3.0
+# Seconds after which who was heard is not heard any more: heartbeats come each second, one may get lost.
+FRESH = 2.5
 NAMED = 8
 
 
@@ -59,8 +59,14 @@ def census(node: Observer) -> list[NodeView]:
 
 def _view(node: Observer, peer: Peer, alive: dict[int, Peer]) -> NodeView:
     told = node.told.get(peer.epoch)
+    # It goes on naming whom it does not hear any more, with the time when it did, by the clock of its stamps.
+    outlets = node.engine.outlets
+    heard_at = max((outlet.heard_of.get(peer.epoch, (0, 0))[0] for outlet in outlets), default=0)
+    since = node.loop.now() * 1e6 - heard_at
     entries = {
-        epoch: entry for epoch, (stamp, entry) in peer.hears.items() if peer.beat_us - stamp < FRESH * 1e6
+        epoch: entry
+        for epoch, (_, entry) in peer.hears.items()
+        if since + peer.beat_us - entry.heard_us < FRESH * 1e6
     }
     if told is not None:
         hearing = {

@@ -28,6 +28,7 @@ from bus.signals import Gap, Loss, Overflow
 if TYPE_CHECKING:
     from bus.cli.settings import Settings
     from bus.isolation import Loop
+    from bus.keys import ClusterKey
     from bus.protocol.catalog import Declared
     from bus.protocol.control import About, Account, Heard, Report
     from bus.protocol.frame import Header
@@ -126,7 +127,7 @@ def _seen(peer: Peer, seq: int, raw: msgspec.Raw) -> Item:
 class Observer(Node):
     """A node that only listens, and on request asks all others how they stand."""
 
-    def __init__(self, cluster: str, name: str | None) -> None:
+    def __init__(self, cluster: str, name: str | None, key: ClusterKey | None = None) -> None:
         self.sink = Sink()
         # Epoch -> its answer to our newest question.
         self.told: dict[int, Told] = {}
@@ -134,7 +135,7 @@ class Observer(Node):
         super().__init__(
             opening.name_of(name), opening.new_epoch(), opening.channel_of(cluster), Limits(),
             cast("Router", self.sink),  # the part of it that the engine uses
-            observer=True,
+            observer=True, key=key,
         )  # fmt: skip
 
     def start(self, loop: Loop, types: Declared | None = None) -> None:
@@ -150,10 +151,10 @@ class Observer(Node):
         Waits until all who are heard have answered; who is deaf never does, so at most `timeout` seconds.
         """
         self.told.clear()
-        self._asked_at = now = self.loop.now()
+        self._asked_at = self.loop.now()
         for link in self.links:
-            self.engine.ledger.ask_all(link.outlet, now)
-            self.engine.catalog.ask_all(link.outlet, now)
+            self.engine.ledger.ask_all(link.outlet)
+            self.engine.catalog.ask_all(link.outlet)
         self.wake()
         await self.watchers.until(self.loop, self.has_all_answers, timeout)
 
@@ -182,7 +183,7 @@ async def observing(settings: Settings, timeout: float) -> AsyncGenerator[Observ
     from bus.cli.settings import need_system
 
     coordinator = opening.coordinator_of(need_system(settings), settings.text("store"))
-    node = Observer(settings.text("cluster") or "default", settings.text("node"))
+    node = Observer(settings.text("cluster") or "default", settings.text("node"), settings.cluster_key())
     connection = opening.prepare(node, coordinator)
     assert connection is not None
     node.start(current_loop())

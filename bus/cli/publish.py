@@ -64,6 +64,7 @@ async def _publish(out: output.Output, arguments: argparse.Namespace) -> int:
         node=found.text("node"),
         cluster=found.text("cluster") or "default",
         store=found.text("store"),
+        key=found.cluster_key(),
     )
     began = time.monotonic()
     async with bus:

@@ -16,6 +16,7 @@ from bus.cli.failure import CONNECTION, OTHER, Failure
 
 if TYPE_CHECKING:
     import argparse
+    import asyncio
     from collections.abc import Awaitable, Callable
 
     from bus import Bus
@@ -66,15 +67,17 @@ async def _run(found: settings.Settings, name: str) -> int:
     types = [cls for tag, cls in event_types(found.texts("import")).items() if tag != 0]
     bus = Bus.open(
         found.coordinator, node=name, cluster=found.text("cluster") or "default", events=types,
-        store=found.text("store"),
+        store=found.text("store"), key=found.cluster_key(),
     )  # fmt: skip
     has_admin = found.text("listen") != "off"
+    tasks: set[asyncio.Task[None]] = set()
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(bus)
         if has_admin:
+            hangups = _hangups()
             admin = await stack.enter_async_context(_admin(bus, found))
-            _reload_on_hangup(admin)
-        tasks = {asyncio.create_task(_tell_ready(bus, has_admin=has_admin))}
+            tasks.add(asyncio.create_task(_reload(admin, hangups)))
+        tasks.add(asyncio.create_task(_tell_ready(bus, has_admin=has_admin)))
         if app and work is not None:
             tasks.add(asyncio.create_task(_work(app, work, bus)))
         try:
@@ -118,31 +121,31 @@ def _admin(bus: Bus, found: settings.Settings) -> AdminServer:
     )
 
 
-def _reload_on_hangup(admin: AdminServer) -> None:
+def _hangups() -> asyncio.Event:
+    """Set by each SIGHUP from now on: one that comes before the admin server is there must end nothing."""
     import asyncio
-    import logging
     import signal
     from contextlib import suppress
 
-    log = logging.getLogger("bus.admin")
-    running: set[asyncio.Task[None]] = set()
+    hangups = asyncio.Event()
+    # Windows has no such handlers, and no SIGHUP.
+    with suppress(NotImplementedError, AttributeError):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hangups.set)
+    return hangups
 
-    async def reload() -> None:
+
+async def _reload(admin: AdminServer, hangups: asyncio.Event) -> None:
+    import logging
+
+    log = logging.getLogger("bus.admin")
+    while await hangups.wait():
+        hangups.clear()
         try:
             await admin.reload()
         except Exception as error:  # noqa: BLE001  # the old certificate stays in use
             log.error("not everything could be read again: %s", error)
         else:
             log.info("certificate and tokens were read again")
-
-    def hang_up() -> None:
-        task = asyncio.get_running_loop().create_task(reload())
-        running.add(task)
-        task.add_done_callback(running.discard)
-
-    # Windows has no such handlers, and no SIGHUP.
-    with suppress(NotImplementedError, AttributeError):
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
 
 
 async def _tell_ready(bus: Bus, *, has_admin: bool) -> None:

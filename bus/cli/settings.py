@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from bus.cli.client import Json
     from bus.config import Coordinator
+    from bus.keys import ClusterKey
 
 DEFAULT_FILES = ("bus.toml", "/etc/bus/bus.toml")
 
@@ -45,6 +46,7 @@ class Setting(NamedTuple):
 SETTINGS: tuple[Setting, ...] = (
     Setting("node", "BUS_NODE", "text", None, "name of this node (default <host>:<pid>)"),
     Setting("cluster", "BUS_CLUSTER", "text", "default", "nodes of one cluster hear each other"),
+    Setting("keyFile", "BUS_KEY_FILE", "list", [], "file with the cluster key (BUS_KEY: the key itself)"),
     Setting("import", "BUS_IMPORT", "list", [], "module with event classes (may be given again)"),
     Setting("app", "BUS_APP", "text", None, "module:function to run with the bus of this node"),
     Setting("store", "BUS_STORE", "text", None, "URL of the Redis that the variant Default means"),
@@ -61,8 +63,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("logLevel", "BUS_LOG_LEVEL", "debug|info|warning|error", "info", "how much is logged"),
 )
 # Other variables that are ours, or that somebody may well have.
-ELSEWHERE = ("BUS_CONFIG", "BUS_URL", "BUS_TOKEN", "BUS_TOKEN_FILE", "BUS_CA_FILE", "BUS_PROFILE")
-OBSERVERS = ("cluster", "node", "import", "store", "stateDir")
+ELSEWHERE = ("BUS_KEY", "BUS_CONFIG", "BUS_URL", "BUS_TOKEN", "BUS_TOKEN_FILE", "BUS_CA_FILE", "BUS_PROFILE")
+OBSERVERS = ("cluster", "keyFile", "node", "import", "store", "stateDir")
 
 
 class Value(NamedTuple):
@@ -98,6 +100,20 @@ class Settings(NamedTuple):
     def is_on(self, name: str) -> bool:
         """Of a setting of kind flag."""
         return self.values[name].value is True
+
+    def cluster_key(self) -> ClusterKey | None:
+        """Where the cluster key is; nobody can give it on the command line, where everybody can read it.
+
+        The variable BUS_KEY goes before what the file says, as any variable does. Raises ConfigError.
+        """
+        from bus.config import EnvironmentVariable, File
+        from bus.keys import cluster_key
+
+        files = self.values["keyFile"]
+        is_nearer = files.source in ("--key-file", "BUS_KEY_FILE")
+        if os.environ.get("BUS_KEY") and not (files.value and is_nearer):
+            return cluster_key(EnvironmentVariable("BUS_KEY"))
+        return cluster_key([File(path) for path in self.texts("keyFile")] or None)
 
 
 def configure(parser: argparse.ArgumentParser, names: Iterable[str] | None = None) -> None:

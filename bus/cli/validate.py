@@ -72,6 +72,7 @@ def check_backend(found: settings.Settings) -> None:
             cluster=found.text("cluster") or "default",
             node=found.text("node"),
             store=found.text("store"),
+            key=found.cluster_key(),
         )
     except ConfigError as error:
         text = scrubbed(str(error), found.configured)
@@ -106,6 +107,7 @@ def try_it(coordinator: Coordinator, found: settings.Settings) -> float:
             node=opening.name_of(found.text("node")),
             channel=opening.channel_of(found.text("cluster") or "default"),
             timeout=trial.budget(resolved),
+            key=found.cluster_key(),
         )
 
     began = time.monotonic()

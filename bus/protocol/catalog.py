@@ -104,11 +104,8 @@ class Catalog:
             room -= len(description)
             parts[-1].append(Typed(tag, msgspec.Raw(description)))
         for part in parts:
-            self._put(outlet, Types(digest=digest, count=len(described), types=part), now)
-
-    def _put(self, outlet: Outlet, body: Types, now: float) -> None:
-        frame = wire.pack(wire.TYPES, 0, self._log.epoch, self._log.stamp(now), control.encode(body))
-        outlet.control.append(frame)
+            body = Types(digest=digest, count=len(described), types=part)
+            outlet.control.append((wire.TYPES, control.encode(body)))
 
     # -- theirs ------------------------------------------------------------------------------------
 
@@ -194,9 +191,9 @@ class Catalog:
         """Its types are not known yet, and asked for."""
         return peer.epoch in self._wanted
 
-    def ask_all(self, outlet: Outlet, now: float) -> None:
+    def ask_all(self, outlet: Outlet) -> None:
         """Everybody's types, please: what an observer asks."""
-        self._put(outlet, Types(ask=0), now)
+        outlet.control.append((wire.TYPES, control.encode(Types(ask=0))))
 
     def tick(self, step: float) -> None:
         """`step` attended seconds passed."""

@@ -24,7 +24,7 @@ from bus.protocol.frame import BYE, DATA, HEARTBEAT, HELLO, OBSERVER, REPORT, RE
 from bus.protocol.ledger import Ledger
 from bus.protocol.log import Log
 from bus.protocol.names import Names
-from bus.protocol.outlet import HEARTBEAT_INTERVAL, REPEAT_SHARE, WINDOW, Outlet, Sizes
+from bus.protocol.outlet import HEARTBEAT_INTERVAL, REPEAT_SHARE, Outlet, Sizes
 from bus.protocol.peer import DOWN, TOLD, Hold, Peer, Sink
 from bus.protocol.repair import Repair
 from bus.protocol.seal import Guard
@@ -123,10 +123,10 @@ class Engine:
 
     def next_frame(self, outlet: Outlet, now: float) -> bytes | None:
         """The next frame for this link: control first, then a share of repeats, then data (rules 3, 9)."""
-        if not outlet.is_up or len(outlet.flights) >= WINDOW:
+        if outlet.is_beat_due:
+            return outlet.launch(self._heartbeat(outlet, now), now, is_beat=True)
+        if outlet.is_shut:
             return None
-        if outlet.beat_in <= 0:
-            return outlet.launch(self._heartbeat(outlet, now), now)
         if self._repair.asking:
             request = self._repair.request(outlet)
             if request is not None and not self.observer:  # which gives up as others do, but asks nobody
@@ -135,7 +135,8 @@ class Engine:
         if outlet.types_told != self.catalog.ours.digest:
             self.catalog.tell(outlet, now)
         if outlet.control:
-            return outlet.launch(outlet.control.popleft(), now)
+            kind, body = outlet.control.popleft()
+            return outlet.launch(wire.pack(kind, 0, self.epoch, self.log.stamp(now), body), now)
         if (question := self.catalog.ask(outlet, now)) is not None:
             return outlet.launch(question, now)
         log = self.log
@@ -303,6 +304,7 @@ class Engine:
             for entry in ours:
                 peer.lists(entry, header.sent_us, now)
         digest = peer.digest
+        peer.born = min(peer.born, now - beat.uptime_us / 1e6)
         peer.beat(beat, header.sent_us, bool(header.flags & BYE))
         if peer.digest != digest:
             self.catalog.look(peer)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bus.protocol import control, frame as wire
+from bus.protocol import control
 from bus.protocol.control import MAX_NAME, About, Heard, Report
-from bus.protocol.frame import MAX_SEQ
+from bus.protocol.frame import MAX_SEQ, REPORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,24 +39,24 @@ class Ledger:
         self._peers = peers
         self._repair = repair
 
-    def ask(self, epoch: int, now: float) -> None:
+    def ask(self, epoch: int) -> None:
         """Ask one peer for its account of our log."""
         peer = self._peers.get(epoch)
         if peer is not None and (outlet := self._repair.way_to(peer)) is not None:
-            self._put(outlet, Report(ask=epoch), now)
+            _put(outlet, Report(ask=epoch))
 
-    def ask_all(self, outlet: Outlet, now: float) -> None:
+    def ask_all(self, outlet: Outlet) -> None:
         """Ask everybody on this link for everything."""
-        self._put(outlet, Report(ask=0), now)
+        _put(outlet, Report(ask=0))
 
     def receive(self, outlet: Outlet, epoch: int, report: Report, now: float) -> None:
         """A question, an answer, or both."""
         peer = self._peers.get(epoch)
         if report.ask is not None and len(outlet.control) < MOST_WAITING:
             if report.ask == 0:
-                self._tell_all(outlet, now)
+                self._tell_all(outlet)
             elif report.ask == self._log.epoch:
-                self._put(outlet, Report(accounts=[peer.account()] if peer is not None else []), now)
+                _put(outlet, Report(accounts=[peer.account()] if peer is not None else []))
         if peer is not None:
             for account in report.accounts:
                 if account.epoch == self._log.epoch:
@@ -64,19 +64,19 @@ class Ledger:
         if self.on_report is not None and report.ask is None:
             self.on_report(epoch, report, now)
 
-    def _tell_all(self, outlet: Outlet, now: float) -> None:
+    def _tell_all(self, outlet: Outlet) -> None:
         # Whoever is heard goes first; a sorted list of equals keeps its order.
         asked = sorted(self._peers.values(), key=lambda peer: peer.is_bye or peer.is_told)[:MOST]
         about: About | None = self.about() if self.about is not None else About()
         for first in range(0, len(asked) or 1, PER_FRAME):
             some = asked[first : first + PER_FRAME]
             accounts, heard = [peer.account() for peer in some], [_heard(peer) for peer in some]
-            self._put(outlet, Report(accounts=accounts, heard=heard, about=about), now)
+            _put(outlet, Report(accounts=accounts, heard=heard, about=about))
             about = None
 
-    def _put(self, outlet: Outlet, body: Report, now: float) -> None:
-        frame = wire.pack(wire.REPORT, 0, self._log.epoch, self._log.stamp(now), control.encode(body))
-        outlet.control.append(frame)
+
+def _put(outlet: Outlet, body: Report) -> None:
+    outlet.control.append((REPORT, control.encode(body)))
 
 
 def _heard(peer: Peer) -> Heard:

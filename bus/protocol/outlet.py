@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bus.protocol.seal import Sealer
 
 WINDOW = 2
+MAX_BEATS = 8
 SLOW_CONFIRM = 0.250
 FAST_CONFIRM = 0.050
 # Below this a smaller frame helps nobody: a server that is slow whatever the size would carry nothing.
@@ -55,6 +56,7 @@ class Flight(msgspec.Struct, gc=False):
     size: int
     sent_at: float
     limit: int
+    is_beat: bool = False
 
     @property
     def is_full(self) -> bool:
@@ -83,7 +85,8 @@ class Outlet:
         self.beat_in = 0.0
         self.beat_at = -inf
         self.byes = 0
-        self.control: deque[bytes] = deque()
+        # Kind and body of control frames that wait; stamped when they go (rule 8).
+        self.control: deque[tuple[int, bytes]] = deque()
         # The digest of the event types that this connection was told last, and when.
         self.types_told = 0
         self.types_at = -inf
@@ -94,6 +97,7 @@ class Outlet:
         self.beat_after_repeats = False
         self.frames_since_repeat = 0
         self.flights: deque[Flight] = deque()
+        self.beats = 0
         # The last ones that were confirmed: a server may confirm a frame, and die of it, or cut off all
         # who listen.
         self._landed: deque[Flight] = deque(maxlen=WINDOW)
@@ -140,6 +144,7 @@ class Outlet:
         self.beat_in = 0.0
         self.types_told = 0
         self.flights.clear()
+        self.beats = 0
         self._landed.clear()
         self.fastest = inf
         self.repeats.clear()
@@ -202,9 +207,26 @@ class Outlet:
         self.limit = min(self.limit, self.bound)
         return guilty
 
-    def launch(self, frame: bytes, now: float, first: int = 0, last: int = 0) -> bytes:
+    @property
+    def is_beat_due(self) -> bool:
+        """A heartbeat is to go now.
+
+        It does not wait for the window: what others send us may keep that closed for long, by delaying all
+        confirms, and nobody would hear us.
+        """
+        return self.is_up and self.beat_in <= 0 and self.beats < MAX_BEATS
+
+    @property
+    def is_shut(self) -> bool:
+        """It is down, or so many frames wait for their confirm that no other may go."""
+        return not self.is_up or len(self.flights) - self.beats >= WINDOW
+
+    def launch(
+        self, frame: bytes, now: float, first: int = 0, last: int = 0, *, is_beat: bool = False
+    ) -> bytes:
         """Note a frame that is being handed over, and seal it: each time anew (rule 18)."""
-        self.flights.append(Flight(first, last, len(frame), now, self.limit))
+        self.beats += is_beat
+        self.flights.append(Flight(first, last, len(frame), now, self.limit, is_beat))
         return frame if self._seal is None else self._seal.seal(frame)
 
     def beat_soon(self, now: float) -> None:
@@ -216,20 +238,18 @@ class Outlet:
         if not self.flights:
             return
         flight = self.flights.popleft()
+        self.beats -= flight.is_beat
         self._landed.append(flight)
         if flight.last > self.confirmed:
             self.confirmed = flight.last
         took = now - flight.sent_at
         if took < self.fastest:
             self.fastest = took
-        if flight.size * 2 <= self.limit:
-            # Not full, or made before the size has grown.
-            return
-        # A far server is slow whatever the size: smaller frames would only carry less.
         extra = took - self.fastest
-        if extra > SLOW_CONFIRM:
+        if extra > SLOW_CONFIRM and flight.first:
+            self.limit = min(self.limit, max(MIN_FRAME, flight.size))
             self._halve()
-        elif extra < FAST_CONFIRM:
+        elif extra < FAST_CONFIRM and flight.size * 2 > self.limit:
             self._grow(now)
 
     def _halve(self) -> None:

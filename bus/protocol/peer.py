@@ -17,6 +17,7 @@ back goes on in place.
 from __future__ import annotations
 
 from bisect import insort
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from bus.protocol.control import MAX_RANGES, Account
@@ -94,6 +95,8 @@ class Peer:
         self.is_bye = False
         self.lists_us = False
         self.uptime_us = 0
+        # When it was started, by the clock of this node; what travelled fastest is nearest to the truth.
+        self.born = inf
         self.digest = 0
         self.generation = 0
         # Its event types (tag -> description), once they are known; see `catalog`.

@@ -88,7 +88,9 @@ class Guard:
             raise FrameError("unsealed")
         clear = self._seal.open(frame, header)
         if clear is None:
-            raise FrameError("forged" if self._seal.knows(header.key_id) else "key")
+            if self._seal.knows(header.key_id):
+                raise FrameError("forged")
+            raise FrameError("key")
         check_numbers(clear, header)
         if kind == HEARTBEAT:
             if header.sent_us <= outlet.heard_of.get(epoch, (0, -1))[1]:

@@ -55,7 +55,8 @@ class SimNetwork:
     must prove it (rule 10). `echo`: own frames come back; None: where they are the proof. `confirm`:
     seconds until the server confirms a frame. `keeps`: the server stamps every frame with its clock, and
     keeps it for so many seconds (see `carry_again`). `tick`: seconds. `keys`: the cluster key of all nodes
-    (rule 18), the first of several seals.
+    (rule 18), the first of several seals. `typed`: each node has event types of its own, and nobody takes
+    events before he knows what they look like (rule 19).
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class SimNetwork:
         confirm: float = 0.0,
         keeps: float = 0.0,
         keys: Sequence[bytes] = (),
+        typed: bool = False,
         core: Core | None = None,
     ) -> None:
         self.random = Random(seed)
@@ -93,6 +95,7 @@ class SimNetwork:
         self.confirm = confirm
         self.keeps = keeps
         self.keys = tuple(keys)
+        self.typed = typed
         # The server's clock, in seconds ahead of ours.
         self.server_ahead = 1e9
         self.core = core or Core()

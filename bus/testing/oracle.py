@@ -153,8 +153,13 @@ class Witness:
 
     # -- what it says ------------------------------------------------------------------------------
 
-    def events(self, peer: Peer, header: Header, frame: bytes, skip: int) -> None:
-        """Events of one frame."""
+    def events(self, peer: Peer, header: Header, frame: bytes, skip: int) -> bool:
+        """Events of one frame. True: not before it is known what they look like."""
+        if self._net.typed and not peer.is_final:
+            if peer.types is None:
+                return True
+            if peer.node not in peer.types:
+                self._fail(self._stream(header.epoch).life, f"is judged by the types {list(peer.types)}")
         first, last = header.first_seq + skip, header.first_seq + header.count - 1
         stream = self._stream(header.epoch)
         life = stream.life
@@ -171,6 +176,7 @@ class Witness:
             self._one_by_one(life, first, _raw.decode(frame[HEADER_SIZE:])[skip:])
         stream.next = last + 1
         stream.delivered += last - first + 1
+        return False
 
     def loss(self, loss: Loss) -> None:
         """A Gap or a Resync."""

@@ -78,6 +78,7 @@ class Schedule:
         if self.keeps:
             self._set_clock()
         self.is_sealed = random.random() < 0.25
+        self.is_typed = random.random() < 0.25
         self.steps.sort(key=lambda step: step.at)
         self.length = max([4.0, *(step.at for step in self.steps)]) + 0.5
 
@@ -194,7 +195,7 @@ class Schedule:
             seed=self.seed, nodes=tuple(self.names), links=self.links, limits=limits, sizes=sizes,
             proof=self.proof, drop=self.drop, duplicate=self.duplicate, reorder=self.reorder,
             corrupt=self.corrupt, confirm=self.confirm, keeps=self.keeps,
-            keys=[CLUSTER_KEY] if self.is_sealed else (), core=core,
+            keys=[CLUSTER_KEY] if self.is_sealed else (), typed=self.is_typed, core=core,
         )  # fmt: skip
 
     def play(self, net: SimNetwork) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import msgspec
 
 from bus.protocol.engine import STALE
-from bus.protocol.frame import DATA, HEARTBEAT, REPEAT, REPORT, REQUEST, TYPES, SEAL_SIZE
+from bus.protocol.frame import DATA, HEARTBEAT, REPEAT, REPORT, REQUEST, SEAL_SIZE, TYPES
 from bus.seal import Seal
 from bus.signals import Change, Loss
 from bus.testing.oracle import Witness
@@ -45,6 +46,14 @@ class SimLink:
         self.connections = 0
         # The connection broke while the process was frozen: it finds out when it runs again.
         self.is_broken = False
+
+
+class SimTypes:
+    """The event types of one node: one, that all of its name have."""
+
+    def __init__(self, name: str) -> None:
+        self.described: dict[int | str, bytes] = {name: encode([[name, "int", True]])}
+        self.digest = crc32(name.encode()) + 1
 
 
 class SimNode:
@@ -99,6 +108,8 @@ class SimNode:
         self.engine = self.life.engine = net.core.engine(
             self.alias, epoch, net.limits, witness, self.clock, net.random.randrange, seal=self.seal
         )
+        if net.typed:
+            self.engine.catalog.ours = SimTypes(self.alias)
         self.life.witness = witness
         self.lives.append(self.life)
         net.oracle.lives[epoch] = self.life

@@ -11,6 +11,7 @@ import asyncio
 import http.client
 import json
 import ssl
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -270,6 +271,21 @@ async def world(
     options.setdefault("token_file", token)
     async with AdminServer(cast("Node", node), state_dir=state, tls=tls, **options) as admin:
         yield World(admin, node, state, Client(admin, way, ca=certificates.ca if certificates else None))
+
+
+class Turns:
+    """The longest turn of the loop, in CPU seconds of this process: others use the machine, too."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+
+    async def watch(self) -> None:
+        """Until it is cancelled."""
+        last = time.process_time()
+        while True:
+            await asyncio.sleep(0.001)
+            now = time.process_time()
+            self.longest, last = max(self.longest, now - last), now
 
 
 async def until(is_so: Callable[[], Any], what: str = "it") -> None:

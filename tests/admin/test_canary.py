@@ -39,9 +39,9 @@ from bus.config import (
     encode,
 )  # fmt: skip
 from bus.errors import ConfigError
-from bus.testing.brokers import Broker
+from bus.testing.brokers import Broker, Certificates
 from bus.trial import TrialFailed
-from tests.admin.kit import Client, FakeNode, World, world
+from tests.admin.kit import Client, FakeNode, Way, World, world
 from tests.admin.test_masks import HOLDERS, PW
 from tests.config.test_canary import CANARY, WRONG
 
@@ -96,10 +96,15 @@ def many_changes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("patch", PATCHES, ids=[str(decode(one)) for one in PATCHES])
 async def test_line_34_nothing_that_is_shown_holds_the_secret(
-    tmp_path: Path, patch: dict[str, Any], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    way: Way,
+    certificates: Certificates,
+    patch: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    async with world(tmp_path) as here:
+    async with world(tmp_path, way, certificates=certificates) as here:
         await everything(here, patch)
         # It was really there, and is where it has to be.
         assert CANARY in (here.folder / "coordinator.json").read_text()

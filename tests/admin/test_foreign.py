@@ -169,7 +169,18 @@ async def test_who_asks_first_is_told_to_go_on_or_not_to_send(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "value", [2**53 + 1, -(2**63), 10**30, 1.5e300, -0.0, 1e-320, "\u2028\x7f\U0001f600", {"": {"": [None]}}]
+    "value",
+    [
+        2**53 + 1,
+        -(2**63),
+        10**30,
+        1.5e300,
+        -0.0,
+        1e-320,
+        "\u2028\x7f\ufffd\U0001f600\U0010fffd",
+        10**307,
+        {"": {"": [None]}},
+    ],
 )
 async def test_unusual_values_come_back_as_they_were(client: Client, value: Any) -> None:
     assert json.dumps(await client.call("Core/echo", {"x": value})) == json.dumps({"x": value})

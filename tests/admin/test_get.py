@@ -10,7 +10,8 @@ import pytest
 
 from bus.admin import Tokens
 from bus.config import VARIANTS, Coordinator, Memory, Nats, decode, encode
-from tests.admin.kit import Client, FakeNode, World, world
+from bus.testing.brokers import Certificates
+from tests.admin.kit import Client, FakeNode, Way, World, world
 from tests.config.table import LEAST
 
 
@@ -59,8 +60,10 @@ async def test_line_15_never_stored(here: World) -> None:
     assert not here.file.exists()
 
 
-async def test_line_15_never_stored_is_what_the_node_runs_on(tmp_path: Path) -> None:
-    async with world(tmp_path, node=FakeNode(Memory())) as here:
+async def test_line_15_never_stored_is_what_the_node_runs_on(
+    tmp_path: Path, way: Way, certificates: Certificates
+) -> None:
+    async with world(tmp_path, way, FakeNode(Memory()), certificates) as here:
         assert (await here.client.object())["@type"] == "Memory"
 
 
@@ -74,8 +77,10 @@ async def test_line_15_never_stored_is_what_the_node_runs_on(tmp_path: Path) -> 
         (["url", "brokers", "noEcho"], {"id", "@type", "noEcho"}),
     ],
 )
-async def test_line_16_properties(tmp_path: Path, properties: Any, names: Any) -> None:
-    async with world(tmp_path, node=FakeNode(Nats())) as here:
+async def test_line_16_properties(
+    tmp_path: Path, way: Way, certificates: Certificates, properties: Any, names: Any
+) -> None:
+    async with world(tmp_path, way, FakeNode(Nats()), certificates) as here:
         (found,) = (await here.client.get(properties=properties))["list"]
         assert set(found) == names or (properties is None and len(found) > 15)
 
@@ -88,8 +93,10 @@ async def test_line_16_a_property_of_no_variant(client: Client) -> None:
 
 
 @pytest.mark.parametrize("cls", VARIANTS, ids=lambda cls: cls.__name__)
-async def test_line_17_all_fields_with_their_defaults(tmp_path: Path, cls: type[Coordinator]) -> None:
-    async with world(tmp_path, node=FakeNode(one_of(cls))) as here:
+async def test_line_17_all_fields_with_their_defaults(
+    tmp_path: Path, way: Way, certificates: Certificates, cls: type[Coordinator]
+) -> None:
+    async with world(tmp_path, way, FakeNode(one_of(cls)), certificates) as here:
         found = await here.client.object()
     assert list(found)[:2] == ["id", "@type"]
     assert found == {"id": "singleton", **encode(one_of(cls))}

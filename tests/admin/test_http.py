@@ -22,8 +22,8 @@ from bus.admin import AdminServer, Tls
 from bus.admin.listen import place
 from bus.errors import ConfigError, TlsError
 from bus.testing.brokers import Certificates
-from bus.testing.conformance.footprint import Gaps, descriptors
-from tests.admin.kit import TOKEN, Client, FakeNode, Way, World, until, world
+from bus.testing.conformance.footprint import descriptors
+from tests.admin.kit import TOKEN, Client, FakeNode, Turns, Way, World, until, world
 from tests.bus.cluster import cluster_name
 
 LOGIN = f"Host: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
@@ -203,15 +203,14 @@ async def test_line_45_the_bus_keeps_its_rate_meanwhile(tmp_path: Path) -> None:
                     writer.write(HEAD.encode() + b"Content-Length: 90000\r\n\r\n" + b"[" * 90_000)
                     assert b"notJSON" in await asyncio.wait_for(reader.readuntil(b"}"), 10)
 
-        gaps = Gaps()
-        watching = asyncio.create_task(gaps.watch())
+        turns = Turns()
+        watching = asyncio.create_task(turns.watch())
         attacks = [asyncio.create_task(attack()) for _ in range(3)]
         loop = asyncio.get_running_loop()
         began = loop.time()
         for number in range(1000):
             a.publish(Tick(number))
             await asyncio.sleep(max(0.0, began + number * 0.002 - loop.time()))
-        took = loop.time() - began
         is_over = True
         async with asyncio.timeout(10):
             assert [(await anext(inbox)) for _ in range(1000)] == [Tick(number) for number in range(1000)]
@@ -222,8 +221,7 @@ async def test_line_45_the_bus_keeps_its_rate_meanwhile(tmp_path: Path) -> None:
             attacker.result()
         for _, writer in held:
             writer.close()
-        assert took < 4
-        assert gaps.longest < 0.5
+        assert turns.longest < 0.5
 
 
 @pytest.mark.parametrize(

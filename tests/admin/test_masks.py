@@ -13,6 +13,7 @@ from bus.admin.patch import patched
 from bus.config import (
     VARIANTS,
     Coordinator,
+    Duration,
     EnvironmentVariable,
     File,
     Kafka,
@@ -26,7 +27,8 @@ from bus.config import (
     Zenoh,
     encode,
 )
-from tests.admin.kit import FakeNode, world
+from bus.testing.brokers import Certificates
+from tests.admin.kit import FakeNode, Way, world
 
 PW = "s3cr3t"
 ZENOH = f'{{mode:"client",transport:{{auth:{{usrpwd:{{user:"u",password:"{PW}"}}}}}}}}'
@@ -47,9 +49,11 @@ HOLDERS: list[Coordinator] = [
 
 
 @pytest.mark.parametrize("stored", HOLDERS, ids=str)
-async def test_line_31_a_secret_is_never_returned(tmp_path: Path, stored: Coordinator) -> None:
+async def test_line_31_a_secret_is_never_returned(
+    tmp_path: Path, way: Way, certificates: Certificates, stored: Coordinator
+) -> None:
     assert PW in str(encode(stored, reveal=True))
-    async with world(tmp_path, node=FakeNode(stored)) as here:
+    async with world(tmp_path, way, FakeNode(stored), certificates) as here:
         shown = await here.client.object()
         assert "****" in str(shown)
         await here.client.update({"@type": type(stored).__name__, "timeout": 1, "pingInterval": 1})
@@ -57,8 +61,10 @@ async def test_line_31_a_secret_is_never_returned(tmp_path: Path, stored: Coordi
 
 
 @pytest.mark.parametrize("stored", HOLDERS, ids=str)
-async def test_line_32_the_whole_object_back_keeps_the_secret(tmp_path: Path, stored: Coordinator) -> None:
-    async with world(tmp_path, node=FakeNode(stored)) as here:
+async def test_line_32_the_whole_object_back_keeps_the_secret(
+    tmp_path: Path, way: Way, certificates: Certificates, stored: Coordinator
+) -> None:
+    async with world(tmp_path, way, FakeNode(stored), certificates) as here:
         found = await here.client.set(update={"singleton": await here.client.object()})
         assert found["updated"] == {"singleton": None}
         assert found["newState"] == found["oldState"]
@@ -67,12 +73,12 @@ async def test_line_32_the_whole_object_back_keeps_the_secret(tmp_path: Path, st
 
 @pytest.mark.parametrize("stored", HOLDERS, ids=str)
 async def test_line_32_a_change_of_something_else_keeps_the_secret(
-    tmp_path: Path, stored: Coordinator
+    tmp_path: Path, way: Way, certificates: Certificates, stored: Coordinator
 ) -> None:
     other = {"Kafka": "timeoutMessage", "Nats": "pingInterval", "Zenoh": "local"}.get(
         type(stored).__name__, "timeout"
     )
-    async with world(tmp_path, node=FakeNode(stored)) as here:
+    async with world(tmp_path, way, FakeNode(stored), certificates) as here:
         changed = await here.client.object()
         changed[other] = True if other == "local" else 4321
         assert (await here.client.update(changed)) == {"updated": None}
@@ -168,6 +174,18 @@ def test_line_32_never_to_another_host(stored: Coordinator, patch: dict[str, Any
     assert PW not in after(stored, {**patch, **again})
 
 
+async def test_line_32_not_over_the_network_either(
+    tmp_path: Path, way: Way, certificates: Certificates
+) -> None:
+    stored = Redis(url=Uri(f"redis://u:{PW}@h:1"))
+    async with world(tmp_path, way, FakeNode(stored), certificates) as here:
+        error = await here.client.update({"url": "redis://u:****@evil:1"})
+        assert (error["type"], error["properties"]) == ("invalidProperties", ["url"])
+        assert here.node.tried == []
+        assert (await here.client.update({"url": "redis://u:****@h:1", "timeout": 7}))["updated"] is None
+        assert here.node.coordinator == Redis(url=Uri(f"redis://u:{PW}@h:1"), timeout=Duration(7))
+
+
 def test_line_32_fewer_hosts_are_the_same_hosts() -> None:
     stored = Nats(addresses=("a:1", "b:2"), auth_secret=Value(PW))
     assert PW in after(stored, {"addresses": ["b:2"]})
@@ -238,8 +256,10 @@ def test_null_of_a_url_is_the_default_of_a_url() -> None:
 # -- 33: names -------------------------------------------------------------------------------------
 
 
-async def test_line_33_names_are_shown_and_resolved_at_the_trial(tmp_path: Path) -> None:
-    async with world(tmp_path, node=FakeNode(Nats())) as here:
+async def test_line_33_names_are_shown_and_resolved_at_the_trial(
+    tmp_path: Path, way: Way, certificates: Certificates
+) -> None:
+    async with world(tmp_path, way, FakeNode(Nats()), certificates) as here:
         for secret in (
             {"@type": "EnvironmentVariable", "variableName": "NATS_PASSWORD"},
             {"@type": "File", "filePath": str(tmp_path / "pw")},
@@ -262,29 +282,35 @@ FORBIDDEN = [
 
 
 @pytest.mark.parametrize("secret", FORBIDDEN, ids=str)
-async def test_line_33_not_every_variable_and_file(tmp_path: Path, secret: dict[str, str]) -> None:
+async def test_line_33_not_every_variable_and_file(
+    tmp_path: Path, way: Way, certificates: Certificates, secret: dict[str, str]
+) -> None:
     secret = {name: value.replace("{folder}", f"{tmp_path}/ok") for name, value in secret.items() if name}
     (tmp_path / "ok").mkdir()
     (tmp_path / "ok" / "link").symlink_to("/etc/passwd")
     policy = SecretPolicy(directories=(f"{tmp_path}/ok",))
-    async with world(tmp_path, node=FakeNode(Nats()), secrets=policy) as here:
+    async with world(tmp_path, way, FakeNode(Nats()), certificates, secrets=policy) as here:
         error = await here.client.update({"authSecret": secret})
         assert error["type"] == "invalidProperties"
         assert error["properties"] == [f"authSecret/{'filePath' if 'filePath' in secret else 'variableName'}"]
         assert not here.node.tried
 
 
-async def test_line_33_the_state_directory_has_a_place_for_secrets(tmp_path: Path) -> None:
-    async with world(tmp_path, node=FakeNode(Nats()), secrets=SecretPolicy()) as here:
+async def test_line_33_the_state_directory_has_a_place_for_secrets(
+    tmp_path: Path, way: Way, certificates: Certificates
+) -> None:
+    async with world(tmp_path, way, FakeNode(Nats()), certificates, secrets=SecretPolicy()) as here:
         for path, is_allowed in ((here.folder / "secrets" / "pw", True), (here.file, False)):
             result = await here.client.update({"authSecret": {"@type": "File", "filePath": str(path)}})
             assert ("updated" in result) == is_allowed
 
 
-async def test_line_33_what_the_operator_configured_stays_but_not_for_another_host(tmp_path: Path) -> None:
+async def test_line_33_what_the_operator_configured_stays_but_not_for_another_host(
+    tmp_path: Path, way: Way, certificates: Certificates
+) -> None:
     """A file that only the node's own configuration may name is not sent to a host of the client's choice."""
     stored = Nats(auth_secret=File("/opt/secret"))
-    async with world(tmp_path, node=FakeNode(stored)) as here:
+    async with world(tmp_path, way, FakeNode(stored), certificates) as here:
         assert "updated" in await here.client.update({"pingInterval": 1})
         assert "updated" in await here.client.update({**await here.client.object(), "pingInterval": 2})
         error = await here.client.update({"addresses": ["evil:1"]})

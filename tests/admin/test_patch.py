@@ -346,6 +346,19 @@ def test_line_30_rules_between_fields(stored: Coordinator, patch: dict[str, Any]
     assert code in {one["code"] for one in wrong(stored, patch)["validationErrors"]}
 
 
+async def test_line_30_nor_over_the_network(nats: World) -> None:
+    error = await nats.client.update(
+        {
+            "tlsKey": "/k",
+            "credentials": {"@type": "Text", "secret": "b"},
+            "authSecret": {"@type": "Value", "secret": "a"},
+        }
+    )
+    assert {one["code"] for one in error["validationErrors"]} == {"conflict"}
+    assert {"tlsKey", "credentials"} <= set(error["properties"])
+    assert nats.node.tried == []
+
+
 KEYS = st.one_of(
     st.sampled_from(
         ["@type", "id", "addresses", "authSecret", "authSecret/@type", "authSecret/secret", "url"]

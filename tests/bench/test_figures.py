@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from bus.bench.figures import Repetition, figures, is_steady, percentile, ratios
+from bus.bench.figures import Repetition, figures, is_steady, percentile, ratios, versus
 
 BASE = Repetition(
     published=1000, received=1000, lost=0, checksum_sent=5, checksum_received=5,
@@ -73,3 +73,25 @@ def test_steady_means_within_a_quarter() -> None:
     assert is_steady([1.0, 1.25, 1.1])
     assert not is_steady([1.0, 1.26])
     assert not is_steady([100.0, 112.0], 1.1)
+
+
+def test_cpu_of_many_nodes_is_for_each_event_received() -> None:
+    assert figures([repetition(copies=5)]).cpu_us_pub == 100
+    assert figures([repetition(cpu_server=1.0)]).cpu_us_server == 1000
+    assert figures([repetition()]).cpu_us_server is None
+
+
+def test_curve_of_delays_is_the_median_of_each_percentile() -> None:
+    curves: list[list[tuple[float, float]]] = [
+        [(50, 10), (99, 70)],
+        [(50, 12), (99, 20)],
+        [(50, 50), (99, 30)],
+    ]
+    assert figures([repetition(curve=curve) for curve in curves]).curve == [(50, 12), (99, 30)]
+
+
+def test_a_further_opponent_is_judged_turn_by_turn() -> None:
+    fast, slow = repetition(seconds=1.0), repetition(seconds=2.0)
+    found = versus([fast, slow, fast], [slow, slow, slow])
+    assert (found.ratio, found.spread, found.stable) == (2.0, (1.0, 2.0), False)
+    assert found.figures.rate == 500

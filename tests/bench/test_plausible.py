@@ -21,12 +21,12 @@ def sound(**changes: Any) -> Repetition:
 
 
 def judge(
-    *repetitions: Repetition, tells_loss: bool = True, per_second: int = 0, is_served: bool = False
+    *repetitions: Repetition, tells_loss: bool = True, per_second: int = 0, may_wait: bool = False
 ) -> str:
     return "\n".join(
         complaints(
             repetitions, cores=2, seconds=1.0, tells_loss=tells_loss, per_second=per_second,
-            is_served=is_served,
+            may_wait=may_wait,
         )
     )  # fmt: skip
 
@@ -35,10 +35,23 @@ def test_sound_repetitions_pass() -> None:
     assert judge(sound(), sound(seconds=1.3), sound(seconds=1.1)) == ""
 
 
-def test_ends_that_wait_for_a_server_need_not_be_busy() -> None:
+def test_ends_that_wait_for_a_server_whose_work_nobody_knows_need_not_be_busy() -> None:
     idle = sound(cpu_publisher=0.1, cpu_subscriber=0.1, waited=0.0)
     assert "cores busy" in judge(idle)
-    assert judge(idle, is_served=True) == ""
+    assert judge(idle, may_wait=True) == ""
+
+
+def test_the_work_of_the_server_counts_as_busy() -> None:
+    idle = sound(cpu_publisher=0.1, cpu_subscriber=0.1, waited=0.0)
+    assert judge(msgspec.structs.replace(idle, cpu_server=1.0)) == ""
+    assert "a clock is wrong" in judge(sound(cpu_server=1.5))
+
+
+def test_every_copy_of_an_event_is_expected() -> None:
+    three = sound(copies=3, received=3_000_000)
+    assert judge(three) == ""
+    assert "lost untold" in judge(sound(copies=3))
+    assert "some came twice" in judge(sound(copies=3, received=3_000_001))
 
 
 def test_paced_repetition_passes_without_being_busy() -> None:

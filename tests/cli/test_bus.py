@@ -11,7 +11,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -19,14 +19,17 @@ from typing import Any, cast
 import pytest
 
 from bus import Bus, Message
-from bus.cli import doctor, watch
+from bus.cli import watch
 from bus.cli.census import census, row
 from bus.cli.failure import Failure
-from bus.cli.observer import Known, Observer
+from bus.cli.findings import examine, judged
+from bus.cli.observer import Observer
 from bus.cli.output import Output
 from bus.cli.watch import described
 from bus.isolation import current_loop
+from bus.protocol import control, frame as wire
 from bus.protocol.control import Entry, Heartbeat
+from bus.protocol.outlet import Sizes
 from bus.signals import Gap, Overflow, Resync
 from bus.testing import MemoryFaults, run_sim
 from bus.testing.brokers import Broker, Certificates, NatsServer, free_port
@@ -388,50 +391,55 @@ def test_the_doctor_says_how_long_a_certificate_is_good(
 def heard(node: Observer, hears: dict[str, list[str]], silent: tuple[str, ...] = ()) -> None:
     """As if each of these nodes had sent a heartbeat just now that names whom it hears."""
     epochs = {name: number for number, name in enumerate(hears, 1)}
-    now = node.loop.now()
+    outlet = node.engine.attach(Sizes())
+    node.engine.up(outlet)
     for name, others in hears.items():
-        at = now - 5 if name in silent else now
-        entries = {epochs[other]: (at, Entry(epochs[other], 7, 2, 0, 0)) for other in others}
-        beat = Heartbeat(name=name, counter=1, uptime_us=3_600_000_000, last=10, held=4, sent=10)
-        node.known[epochs[name]] = Known(beat, at, entries)
+        entries = [Entry(epochs[other], 7, 2, 10_000_000, 0) for other in others]
+        beat = Heartbeat(
+            name=name, counter=1, uptime_us=3_600_000_000, last=10, held=4, sent=10, entries=entries
+        )
+        stamp = 10_000_000
+        node.receive(outlet, wire.pack(wire.HEARTBEAT, 0, epochs[name], stamp, control.encode(beat)), None)
+        if name in silent:
+            node.engine.peers[epochs[name]].unheard = 5.0
 
 
-async def test_who_does_not_hear_whom_is_found_in_the_heartbeats() -> None:
+@pytest.fixture
+async def spy() -> AsyncGenerator[Observer, None]:
+    """An observer on no link."""
     node = Observer("x", "spy")
-    node.start(current_loop(), 0)
-    try:
-        heard(node, {"a": ["b", "c"], "b": ["a"], "c": ["a", "b"], "d": ["a"]}, silent=("d",))
-        views = {view.node: view for view in census(node)}
-        assert {name: view.deaf_to for name, view in views.items()} == {
-            "a": [],
-            "b": ["c"],
-            "c": [],
-            "d": None,
-        }
-        assert views["d"].state == "SILENT"
-        assert (views["a"].published, views["a"].held, views["a"].lost, views["a"].behind) == (10, 7, 4, 6)
-        assert row(views["b"]) == ("b", "UP", "1h00", "10", "1 not c", "2", "3")
-        # Ten nodes: a heartbeat has no room for nine others, so silence about one means nothing.
-        heard(node, {f"n{number}": [] for number in range(10)})
-        assert [view.deaf_to for view in census(node)] == [None] * 10
-    finally:
-        await node.close(0.5)
-
-
-async def test_the_doctor_blames_who_does_not_hear() -> None:
-    node = Observer("x", "spy")
-    node.start(current_loop(), 0)
-    heard(node, {"a": ["b"], "b": []})
-    views = census(node)
+    node.start(current_loop())
+    yield node
     await node.close(0.5)
-    checks = list(doctor.judged(views))
+
+
+async def test_who_does_not_hear_whom_is_found_in_the_heartbeats(spy: Observer) -> None:
+    heard(spy, {"a": ["b", "c"], "b": ["a"], "c": ["a", "b"], "d": ["a"]}, silent=("d",))
+    views = {view.node: view for view in census(spy)}
+    assert {name: view.deaf_to for name, view in views.items()} == {"a": [], "b": ["c"], "c": [], "d": None}
+    assert views["d"].state == "SILENT"
+    assert (views["a"].published, views["a"].held, views["a"].lost, views["a"].behind) == (10, 7, 4, 6)
+    assert row(views["b"]) == ("b", "UP", "1h00", "10", "1 not c", "2", "3")
+
+
+async def test_a_heartbeat_has_no_room_for_nine_others_so_silence_about_one_means_nothing(
+    spy: Observer,
+) -> None:
+    heard(spy, {f"n{number}": [] for number in range(10)})
+    assert [view.deaf_to for view in census(spy)] == [None] * 10
+
+
+async def test_the_doctor_blames_who_does_not_hear(spy: Observer) -> None:
+    heard(spy, {"a": ["b"], "b": []})
+    checks = list(judged(examine(spy)))
     assert [(one.place, one.status, one.detail) for one in checks if one.status != "warn"] == [
-        ("a", "ok", "hears b"), ("b", "fail", "does not hear a"),
-    ]  # fmt: skip
-    twins = [views[0], views[0]._replace(epoch=99)]
-    assert any("several nodes have this name" in one.detail for one in doctor.judged(twins))
-    assert [one.detail for one in doctor.judged([])] == ["nobody else is on the bus"]
-    assert [one.status for one in doctor.judged([views[0]._replace(deaf_to=None, lost=0)])] == ["skip"]
+        ("a", "ok", "hears b"),
+        ("b", "fail", "hears nobody, and does not answer: it can send, and does not receive"),
+    ]
+
+
+async def test_the_doctor_finds_nobody(spy: Observer) -> None:
+    assert [one.detail for one in judged(examine(spy))] == ["nobody else is on the bus"]
 
 
 def test_a_loss_is_an_object_of_its_own() -> None:

@@ -34,6 +34,8 @@ PACKAGES = (
 BASE = "bus-stand-in:base"
 # What the Dockerfile of the node is built upon.
 PYTHON = "python:3.11.14-slim-bookworm"
+# As docker-compose.yml names it.
+PROMETHEUS = "prom/prometheus:v3.7.3"
 # A Dockerfile after FROM, and the files that it copies: their paths, or their text.
 Recipe = tuple[str, Mapping[str, Path | str]]
 
@@ -100,15 +102,20 @@ def base() -> Path:
     """
     release, mirror = _release()
     mark = hashlib.sha256(" ".join((release, *PACKAGES)).encode()).hexdigest()[:8]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "coordinator-bus"
+    cache = _cache()
     made = cache / f"stand-in-{release}-{mark}.tar"
     if not made.exists():
-        cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="stand-in-", dir=cache) as name:
             _bootstrap(Path(name), release, mirror)
             # Under its own name only when complete.
             (Path(name) / "base.tar").rename(made)
     return made
+
+
+def _cache() -> Path:
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "coordinator-bus"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _bootstrap(scratch: Path, release: str, mirror: str) -> None:
@@ -158,11 +165,30 @@ def _makers() -> dict[str, Callable[[], Recipe]]:
             {"valkey-server": redis_program("valkey", None)},
         ),
         IMAGES["zenoh"]: _zenoh,
+        PROMETHEUS: lambda: (
+            'COPY prometheus /bin/\nENTRYPOINT ["/bin/prometheus"]',
+            {"prometheus": _of_debian("prometheus", "usr/bin/prometheus")},
+        ),
         IMAGES["kafka"]: lambda: (
             'COPY libs /opt/libs\nCOPY kafka /\nCMD ["/kafka"]',
             {"libs": kafka_home().folder / "libs", "kafka": _KAFKA},
         ),
     }
+
+
+def _of_debian(package: str, program: str) -> Path:
+    """A program of a Debian package that is not installed; kept in the user's cache. Raises Unavailable."""
+    made = _cache() / f"debian-{package}"
+    if not made.exists():
+        with tempfile.TemporaryDirectory(prefix=f"{package}-", dir=_cache()) as name:
+            words = ["apt-get", "download", "--quiet", package]
+            done = subprocess.run(words, cwd=name, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise Unavailable(f"{package} cannot be fetched: {done.stderr[-500:]}")
+            (archive,) = Path(name).glob("*.deb")
+            subprocess.run(["dpkg-deb", "--extract", archive, f"{name}/root"], check=True)
+            (Path(name) / "root" / program).rename(made)
+    return made
 
 
 def _zenoh() -> Recipe:

@@ -105,7 +105,7 @@ def main() -> int:
     if lack := missing():
         sys.stderr.write(f"WITHOUT NETWORK NAMESPACES, which need {lack}: cells that need them will fail\n")
     with ThreadPoolExecutor(options.workers) as pool:
-        good = list(pool.map(lambda job: _run(job, options.results), to_do))
+        good = list(pool.map(_run, to_do, [options.results] * len(to_do)))
     return 0 if all(good) else 1
 
 

@@ -32,7 +32,10 @@ class Cables:
 
     def reject(self) -> None:
         """Connections are reset and new ones are refused."""
-        self._rules({"in": f"{self._of('in', None, None)} meta l4proto tcp reject with tcp reset"})
+        self.heal()
+        # Before the address is translated: a reset from 127.0.0.1 would not find its way back.
+        rule = f"iifname {BRIDGE} meta l4proto tcp reject with tcp reset"
+        self._load(f"chain arrive {{\n type filter hook prerouting priority -150;\n {rule}\n}}")
 
     def limit(self, rate: int, nodes: str) -> None:
         """So many bytes a second from the broker to each node; a queue holds 400 ms and drops the rest."""
@@ -70,8 +73,9 @@ class Cables:
 
     def _rules(self, rules: dict[Way, str]) -> None:
         self.heal()
-        lines = ["table inet faults {"]
         for way, rule in rules.items():
             hook, _ = _HOOKS[way]
-            lines.append(f"chain {hook} {{\n type filter hook {hook} priority 0;\n {rule}\n}}")
-        run("nft", "-f", "-", text="\n".join([*lines, "}"]))
+            self._load(f"chain {hook} {{\n type filter hook {hook} priority 0;\n {rule}\n}}")
+
+    def _load(self, chain: str) -> None:
+        run("nft", "-f", "-", text=f"table inet faults {{\n{chain}\n}}")

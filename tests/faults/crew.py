@@ -27,9 +27,17 @@ class Member:
     """One node process: `<life>.jsonl` in the folder is its history, `<life>.log` its log.
 
     `life`: other than its name when another one had or has that name. `prefix`: words before its command.
+    `env`: more of its environment.
     """
 
-    def __init__(self, setup: Mapping[str, object], folder: Path, life: str, prefix: Sequence[str]) -> None:
+    def __init__(
+        self,
+        setup: Mapping[str, object],
+        folder: Path,
+        life: str,
+        prefix: Sequence[str],
+        env: Mapping[str, str],
+    ) -> None:
         self.name = str(setup["name"])
         self.epoch = 0
         self.is_gone = False
@@ -41,7 +49,7 @@ class Member:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "backends")))},
+                env={**os.environ, **env, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "backends")))},
             )
         self.tell(json.dumps({**setup, "history": str(folder / f"{life}.jsonl")}))
 
@@ -58,6 +66,11 @@ class Member:
         line = stdout.readline() if select.select([stdout], [], [], ANSWER)[0] else b""
         assert line, f"node {self.name} does not answer; its log ends with\n{self._log.read_text()[-3000:]}"
         return cast("dict[str, int]", json.loads(line))
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process."""
@@ -89,7 +102,7 @@ class Crew:
     """`count` nodes a, b, c … on one coordinator. Entered, all of them hear each other.
 
     `rate`: events a second of each. `limits`: fields of `Limits`. `prefix`: the words before the command of
-    a node. `setup`: more of what each is told.
+    a node. `setup`: more of what each is told. `env`: more environment, by the names of the nodes.
     """
 
     def __init__(
@@ -102,10 +115,12 @@ class Crew:
         limits: Mapping[str, float] | None = None,
         prefix: Callable[[str], Sequence[str]] = lambda name: (),
         setup: Mapping[str, object] | None = None,
+        env: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self.members: list[Member] = []
         self._folder = folder
         self._prefix = prefix
+        self._env = env or {}
         self._names = "abcdefghijklmnopqrstuvwxyz"[:count]
         self._lives = 0
         self._setup: dict[str, object] = {
@@ -141,7 +156,7 @@ class Crew:
         self._lives += 1
         life = name if self._lives <= len(self._names) else f"{name}-{self._lives}"
         told = {**self._setup, "name": name, **setup}
-        self.members.append(Member(told, self._folder, life, self._prefix(name)))
+        self.members.append(Member(told, self._folder, life, self._prefix(name), self._env.get(name, {})))
         return self.members[-1]
 
     def meet(self) -> None:

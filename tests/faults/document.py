@@ -83,6 +83,16 @@ def _summary(found: dict[str, Result]) -> Iterator[str]:
         f"{sum(result.delivered for result in lab):,} events were delivered in the lab, "
         f"{sum(result.repaired for result in lab):,} of them by repair; unexplained: {unexplained}.\n"
     )
+    again = [result for name, result in found.items() if name not in dict(names) and not result.problems]
+    if again:
+        yield (
+            f"\nBeside the matrix, brokers died, froze and failed over {len(again)} times, "
+            "the shortest death twenty times on each system: "
+            f"{sum(result.delivered for result in again):,} events delivered, "
+            f"{sum(result.repaired for result in again):,} of them by repair, "
+            f"{sum(result.told for result in again)} told lost, "
+            f"{sum(result.unexplained for result in again)} unexplained.\n"
+        )
 
 
 def _row(number: int, system: str, cell: Cell, found: dict[str, Result]) -> str:

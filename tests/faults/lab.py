@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from bus.testing.brokers import Broker, start_own
 from bus.testing.proxy import Proxy
@@ -39,8 +39,11 @@ from tests.faults.figures import (
     figures,
     left_ready,
 )
-from tests.faults.history import History, judge
+from tests.faults.history import History, histories, judge, recovered
 from tests.faults.wires import beside
+
+if TYPE_CHECKING:
+    from bus.testing.brokers.kafka import KafkaServer
 
 # What is added to the URL of the broker.
 OPTIONS = {"redis-cluster": "?readFromReplicas=false"}
@@ -168,12 +171,13 @@ class Lab:
         limits: Mapping[str, float] | None = None,
         meet: bool = True,
         setup: Mapping[str, object] | None = None,
+        env: Mapping[str, Mapping[str, str]] | None = None,
         before: float = BEFORE,
     ) -> None:
         """Start the nodes and, when they hear each other, the load."""
         self.crew = Crew(
             coordinator or self.url, self.folder, count=count, rate=rate, limits=limits, prefix=self._prefix,
-            setup=setup,
+            setup=setup, env=env,
         )  # fmt: skip
         self._stack.push(self.crew.__exit__)
         self.crew.start()
@@ -200,11 +204,20 @@ class Lab:
         self._started = self._started or time.monotonic()
 
     @contextmanager
-    def fault(self) -> Iterator[None]:
+    def fault(self) -> Generator[None]:
         """While it lasts the fault is there; when there are several, from the first to the last."""
         self._began = self._began or time.monotonic()
         yield
         self._healed = time.monotonic()
+
+    def recover(self) -> None:
+        """Wait until all have fresh events of all, as long as that may take; later is a problem."""
+        moment = time.monotonic()
+        while recovered(histories(self.folder), moment, self.crew.gone) is None:
+            pause(0.2)
+            if time.monotonic() > moment + RECOVER:
+                self.noted.append(f"no fresh events {RECOVER:g} s after the end of a fault (I7)")
+                return
 
     def idle(self, seconds: float) -> None:
         """No load for a while, in which the nodes should do nothing."""
@@ -228,28 +241,41 @@ class Lab:
     def run(self) -> tuple[Figures, list[str], tuple[str, ...]]:
         """The whole of it: figures, problems, and the losses that were told."""
         with self._stack:
-            make = self._what.broker or (lambda kind, folder: start_own(kind, folder))
-            self.broker = make(self.system, self.folder)
-            self._stack.callback(self.broker.stop)
-            self._stack.callback(lambda: (self.folder / "broker.log").write_text(self.broker.logs()))
             if self._cables is None:
-                self._between = Between([self._stack.enter_context(Proxy(_target(self.broker)))])
-            elif self._what.is_proxied:
-                self._between = redirected(self._cables, self._stack)
+                self._start_behind_a_proxy()
+            else:
+                self._start_broker(self._what.broker or start_own)
+                if self._what.is_proxied:
+                    self._between = redirected(self._cables, self._stack)
             self._what.act(self)
-            histories = self.crew.finish()
-            return self._judged(histories)
+            return self._judged(self.crew.finish())
+
+    def _start_broker(self, make: Callable[[str, Path], Broker]) -> None:
+        self.broker = make(self.system, self.folder)
+        self._stack.callback(self.broker.stop)
+        self._stack.callback(lambda: (self.folder / "broker.log").write_text(self.broker.logs()))
+
+    def _start_behind_a_proxy(self) -> None:
+        """In the plain lab: a Kafka must announce the address of its proxy."""
+        proxy = self._stack.enter_context(Proxy(("127.0.0.1", 9)))
+        self._between = Between([proxy])
+        if self.system == "kafka":
+            self._start_broker(lambda kind, folder: announcing(proxy.address, folder))
+            proxy.target = ("127.0.0.1", cast("KafkaServer", self.broker).ports["LAB"])
+        else:
+            self._start_broker(self._what.broker or start_own)
+            proxy.target = _target(self.broker)
 
     def _prefix(self, node: str) -> Sequence[str]:
         return () if self.base is None else beside(self.base, node)
 
-    def _judged(self, histories: list[History]) -> tuple[Figures, list[str], tuple[str, ...]]:
+    def _judged(self, runs: list[History]) -> tuple[Figures, list[str], tuple[str, ...]]:
         gone = self.crew.gone
-        verdict = judge(histories, gone)
+        verdict = judge(runs, gone)
         window = Window(self._began, self._healed, tuple(self._quiet))
-        found = figures(histories, window, verdict, gone)
-        here = [history for history in histories if history.epoch not in gone]
-        problems = broken(histories, verdict, gone)
+        found = figures(runs, window, verdict, gone)
+        here = [history for history in runs if history.epoch not in gone]
+        problems = broken(runs, verdict, gone)
         problems += [] if self._what.expected.told else verdict.losses
         problems += unexpected(self._what.expected, found, [left_ready(one, self._began) for one in here])
         problems += self._too_slow(here)
@@ -260,10 +286,10 @@ class Lab:
 
     def _too_slow(self, here: Sequence[History]) -> Iterator[str]:
         quiet = sum(end - began + 1 for began, end in self._quiet)
-        wanted = self._wanted * (self._healed + AFTER - self._started - quiet)
-        for history in here:
-            if history.published < LEAST * wanted and len(here) == len(self.members):
-                yield f"{history.node} published {history.published} events, {wanted:.0f} were wanted"
+        wanted = len(here) * self._wanted * (self._healed + AFTER - self._started - quiet)
+        published = sum(history.published for history in here)
+        if published < LEAST * wanted:
+            yield f"{published} events were published, {wanted:.0f} were wanted: the machine is too slow"
 
 
 def unexpected(expected: Expected, found: Figures, noticed: Sequence[float | None]) -> Iterator[str]:
@@ -287,6 +313,13 @@ def unexpected(expected: Expected, found: Figures, noticed: Sequence[float | Non
     for what, value, limit in limits:
         if value is not None and limit is not None and value > limit:
             yield f"{what} {value:g}, allowed are {limit:g}"
+
+
+def announcing(address: str, folder: Path, port: int | None = None) -> KafkaServer:
+    """A Kafka that has one more listener, LAB, and tells clients of it to go to that address."""
+    from bus.testing.brokers.kafka import KafkaServer, Listener
+
+    return KafkaServer(folder, listeners={"LAB": Listener("PLAINTEXT", address, port)})
 
 
 def _target(broker: Broker) -> tuple[str, int]:

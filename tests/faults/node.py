@@ -51,6 +51,8 @@ class Setup(msgspec.Struct, frozen=True):
     rate: int
     history: str
     limits: Limits
+    # Bytes that each event is larger than it has to be.
+    size: int = 0
     # It does not wait for the others, and cannot be made to publish.
     hasty: bool = False
     # Seconds of a first `ready`, whose answer is noted.
@@ -61,13 +63,14 @@ class Setup(msgspec.Struct, frozen=True):
 class Load:
     """Publishes by a schedule; batches that were missed in a freeze are left out, not caught up."""
 
-    def __init__(self, bus: Bus, rate: int, recorder: Recorder) -> None:
+    def __init__(self, bus: Bus, rate: int, recorder: Recorder, size: int = 0) -> None:
         self.longest_cpu = 0.0
         self.walls = array("d")
         self._bus = bus
         self._size = max(1, round(rate * STEP))
         self._recorder = recorder
         self._number = 0
+        self._pad = bytes(size)
 
     async def run(self) -> None:
         """For ever."""
@@ -84,7 +87,7 @@ class Load:
             for _ in range(self._size):
                 self._number += 1
                 cpu, wall = time.thread_time(), time.perf_counter()
-                given = self._bus.publish(Beat(epoch, self._number))
+                given = self._bus.publish(Beat(epoch, self._number, self._pad))
                 self.longest_cpu = max(self.longest_cpu, time.thread_time() - cpu)
                 self.walls.append(time.perf_counter() - wall)
                 assert given == self._number
@@ -205,7 +208,7 @@ async def live(setup: Setup, stdin: asyncio.StreamReader, recorder: Recorder) ->
     async with bus, bus.subscribe(Beat) as inbox:
         recorder.note(history.Opened(at=time.monotonic(), node=setup.name, epoch=bus.status().epoch))
         recorder.flush()
-        load = Load(bus, setup.rate, recorder)
+        load = Load(bus, setup.rate, recorder, setup.size)
         works = (follow(inbox, recorder), watch(bus, recorder), attend(bus, recorder), measure(recorder))
         tasks = [asyncio.create_task(work) for work in works]
         try:

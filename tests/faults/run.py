@@ -95,7 +95,9 @@ def reported(name: str, report: str, took: float) -> Result:
     noted: dict[str, str] = {
         one.get("name", ""): one.get("value", "") for case in cases for one in case.iter("property")
     }
-    figures = {key: float(noted[key]) for key in (*_COUNTS, *_TIMES) if key in noted}
+    figures = {key: int(noted[key]) for key in _COUNTS if key in noted} | {
+        key: round(float(noted[key]), 5) for key in _TIMES if key in noted
+    }
     problems = skipped or ([] if cases else ["no test was found"])
     told = {"cell": name, "by": "test", "problems": problems, "seconds": took, "busy": machine_load()}
     return msgspec.convert({**told, "note": noted.get("note", ""), **figures}, Result)

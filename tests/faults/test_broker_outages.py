@@ -10,7 +10,7 @@ from bus.testing.brokers.fixtures import BrokerFactory
 from tests.faults.cells import BROKERS, Cell, run
 
 CELLS = [
-    *(Cell(system, "kill", 3, 5, 1) for system in BROKERS),
+    Cell("nats", "kill", 3, 5, 1),
     *(Cell(system, "freeze", 5, 3, 1) for system in BROKERS),
     Cell("nats", "kill", 30, 3, 1),
 ]

@@ -185,7 +185,7 @@ def test_an_observer_asks_only_when_it_is_told_to() -> None:
     node.hear(beat(A, 1, digest=9))
     node.tick(1.0)
     assert told(node.says(1.0)) == []
-    node.engine.catalog.ask_all(node.outlet, 1.0)
+    node.engine.catalog.ask_all(node.outlet)
     assert asked(node.says(1.0)) == [0]
     node.hear(types(9, MINE))
     assert node.engine.peers[A].types == MINE

@@ -305,10 +305,10 @@ def test_a_report_says_what_became_of_our_events_there() -> None:
     one, other = pair()
     one.publish(4)
     exchange(one, other, 1.0)
-    one.engine.ledger.ask(2, 1.0)
+    one.engine.ledger.ask(2)
     exchange(one, other, 1.0)
     assert one.engine.peers[2].account_of_us == Account(1, 1, 4, 4, 0, 0, 0, [])
-    one.engine.ledger.ask(77, 1.0)
+    one.engine.ledger.ask(77)
     assert not one.outlet.control
 
 

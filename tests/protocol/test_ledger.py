@@ -54,7 +54,7 @@ def test_an_observer_sees_the_answers_of_all_also_of_who_is_no_peer() -> None:
     node = Node(observer=True)
     seen: list[tuple[int, float]] = []
     node.engine.ledger.on_report = lambda epoch, report, now: seen.append((epoch, now))
-    node.engine.ledger.ask_all(node.outlet, 1.0)
+    node.engine.ledger.ask_all(node.outlet)
     (question,) = answers(node, 1.0)
     assert question.ask == 0
     node.hear(wire.pack(wire.REPORT, 0, A, 7, control.encode(Report(about=About()))), ask(A), now=2.0)

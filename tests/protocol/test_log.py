@@ -445,7 +445,7 @@ def test_marked_entries_are_not_joined_and_lose_their_marks_when_split() -> None
     filled(log, 2)
     held(log)
     assert list(log.following(first, 60_000, 1.0)) == []
-    part = log.take(1, 80, 1.0)
+    part = log.take(1, BODY_START + 1, 1.0)
     assert part is not None
     assert part.count == 1
     assert wire.parse(part.frame).flags == 0

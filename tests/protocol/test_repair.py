@@ -244,7 +244,7 @@ def test_the_link_that_brought_the_newest_frame_is_the_one_to_ask_on() -> None:
     node.tick(0.2)
     assert kinds(node.says(0.2)) == [wire.REQUEST]
     node.engine.down(node.outlet)
-    node.engine.ledger.ask(A, 0.2)
+    node.engine.ledger.ask(A)
     assert not node.outlet.control
 
 

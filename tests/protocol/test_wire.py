@@ -305,7 +305,8 @@ def test_the_document_has_the_limits_as_they_are() -> None:
 def test_the_document_names_every_reason_to_refuse_a_frame() -> None:
     said = {row[0] for row in table("reason", "found")}
     source = "".join(
-        (Path(wire.__file__).parent / name).read_text() for name in ("frame.py", "control.py", "engine.py")
+        (Path(wire.__file__).parent / f"{name}.py").read_text()
+        for name in ("frame", "control", "engine", "seal")
     )
     raised = set(re.findall(r'(?:FrameError\(|refused\[)"(\w+)"', source))
     assert said == raised

@@ -22,6 +22,7 @@ from tests.simulation import (
     node_scenarios as nodes,
     repair_scenarios as repairs,
     seal_scenarios as seals,
+    type_scenarios as types,
 )
 
 FOLDER = Path(bus.protocol.__file__).parent
@@ -289,8 +290,8 @@ MUTANTS = [
            seals.a_recording_of_the_dead_does_not_keep_them_alive),
     Mutant(18, "seal", 'raise FrameError("unsealed")', "return frame",
            seals.who_has_no_key_or_another_one_is_heard_by_nobody),
-    Mutant(18, "seal", 'raise FrameError("forged" if self._seal.knows(header.key_id) else "key")',
-           "clear = frame[:40] + frame[52:-16]",
+    Mutant(18, "seal", "        if clear is None:\n",
+           "        if clear is None:\n            clear = frame[:40] + frame[52:-16]\n        if False:\n",
            seals.who_has_no_key_or_another_one_is_heard_by_nobody),
     Mutant(18, "seal", "        if epoch not in outlet.said:\n            outlet.beat_soon(now)\n", "",
            seals.a_newcomer_among_forty_is_heard_by_all_within_a_second),
@@ -308,4 +309,12 @@ MUTANTS = [
            seals.who_is_deaf_outwards_from_the_start_does_not_take_itself_for_alone),
     Mutant(18, "seal", "if header.sent_us <= outlet.asked.get((epoch, kind), -1):", "if False:",
            seals.a_request_that_is_carried_again_is_not_answered_again),
+    # 19: types
+    Mutant(19, "peer", "if self._sink.events(self, header, frame, skip) and not self.is_final:",
+           "if self._sink.events(self, header, frame, skip) and False:",
+           types.types_that_were_lost_are_asked_for),
+    Mutant(19, "catalog", "if wanted.ask_in <= 0 and peer.unheard", "if False and peer.unheard",
+           types.types_that_were_lost_are_asked_for),
+    Mutant(19, "catalog", "self._wanted[peer.epoch] = Wanted(peer, self._random(SPREAD_MS) / 1e3)", "pass",
+           types.a_newcomer_learns_the_types_of_all_before_their_events),
 ]  # fmt: skip

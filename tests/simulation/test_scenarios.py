@@ -15,7 +15,12 @@ from tests.simulation import (
     node_scenarios,
     repair_scenarios,
     seal_scenarios,
+    type_scenarios,
 )
+
+MODULES = (
+    repair_scenarios, clock_scenarios, node_scenarios, broker_scenarios, seal_scenarios, type_scenarios,
+)  # fmt: skip
 
 
 def scenarios(*modules: ModuleType) -> Iterator[Callable[[Core], None]]:
@@ -29,7 +34,7 @@ def scenarios(*modules: ModuleType) -> Iterator[Callable[[Core], None]]:
 
 @pytest.mark.parametrize(
     "scenario",
-    list(scenarios(repair_scenarios, clock_scenarios, node_scenarios, broker_scenarios, seal_scenarios)),
+    list(scenarios(*MODULES)),
     ids=lambda scenario: scenario.__name__,
 )
 def test_scenario(scenario: Callable[[Core], None]) -> None:

@@ -1,13 +1,15 @@
 """I-JSON (RFC 7493), in and out: JSON without its ambiguities.
 
 The reader of the standard library takes repeated names, NaN, a number too large for a double, half a
-surrogate pair. Two readers that disagree about such a text are how a check is passed by; so they are refused.
+surrogate pair, code points that are no characters. Two readers that disagree about such a text are how a
+check is passed by; so they are refused.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NoReturn, TypeGuard
@@ -15,6 +17,13 @@ from typing import NoReturn, TypeGuard
 JsonObject = dict[str, object]
 
 _END = object()
+
+# RFC 7493, 2.1; the last two of each plane, and 32 more.
+_NO_CHARACTER = re.compile(
+    "[\ufdd0-\ufdef"
+    + "".join(f"{chr(plane | 0xFFFE)}{chr(plane | 0xFFFF)}" for plane in range(0, 0x110000, 0x10000))
+    + "]"
+)
 
 # Deeper than any request needs, shallower than the recursion of anything that reads it.
 MAX_DEPTH = 64
@@ -30,7 +39,13 @@ def read(body: bytes) -> object:
     value: object = None
     try:
         text = body.decode()
-        value = json.loads(text, object_pairs_hook=_members, parse_constant=_no_constant, parse_float=_finite)
+        value = json.loads(
+            text,
+            object_pairs_hook=_members,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_whole,
+        )
     except UnicodeDecodeError as error:
         trouble = f"not UTF-8 at byte {error.start}"
     except json.JSONDecodeError as error:
@@ -43,8 +58,8 @@ def read(body: bytes) -> object:
     except ValueError:
         trouble = "a number of too many digits"
     else:
-        # Both are rare, and looking at every value of a large text takes a while.
-        if text.count("[") + text.count("{") > MAX_DEPTH or "\\ud" in text.lower():
+        # All of it is rare, and looking at every value of a large text takes a while.
+        if text.count("[") + text.count("{") > MAX_DEPTH or "\\u" in text or not text.isascii():
             trouble = _wrong_inside(value)
     if trouble:
         # Raised out here: the decoder's exception holds the whole text, and would be the context.
@@ -116,6 +131,13 @@ def _no_constant(name: str) -> NoReturn:
     raise NotJson(f"{name} is no JSON number")
 
 
+def _whole(text: str) -> int:
+    # A double has 309 digits at most; what has thousands int() refuses itself.
+    if len(text) > 308:
+        _finite(text)
+    return int(text)
+
+
 def _finite(text: str) -> float:
     number = float(text)
     if math.isinf(number):
@@ -134,9 +156,11 @@ def _wrong_inside(value: object) -> str:
     else:
         return f"nested deeper than {MAX_DEPTH} levels"
     try:
-        write(value)
+        text = write(value).decode()
     except UnicodeEncodeError:
         return "a string holds half of a surrogate pair"
+    if not text.isascii() and _NO_CHARACTER.search(text):
+        return "a string holds a code point that is no character"
     return ""
 
 

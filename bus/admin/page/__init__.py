@@ -3,6 +3,7 @@
     site        its paths: files, login, live stream, publish        assets      the files under static/
     sessions    cookies for those who have shown a token             shown       events and names as text
     feed        what comes, for all who look at once                 tap         takes note of frames
+    items       its lines, and how many of them a stream gets
     cluster     nodes, rates, who hears whom, as one document        publish     an event from a form
 
 Nothing here runs, and the bus pays nothing, while nobody looks.

@@ -38,6 +38,7 @@ class Row(NamedTuple):
     state: State
     since: float
     peer: Peer | None
+    has_twin: bool = False
 
 
 class Census:
@@ -48,10 +49,12 @@ class Census:
         # Epoch -> its state, and since when; -> the highest number that it had published, and when.
         self._states: dict[int, tuple[State, float]] = {}
         self._numbers: dict[int, tuple[int, float]] = {}
+        # Epoch -> when it was first seen here.
+        self._met: dict[int, float] = {}
 
     def look(self) -> JsonObject:
         """The document; ready for JSON, every text fit to be shown."""
-        bus, node = self._bus, self._bus._node
+        bus, node = self._bus, self._bus.node
         now = node.loop.now()
         status = bus.status()
         rows, gone = self._rows(node, now)
@@ -86,14 +89,15 @@ class Census:
         """This node and its peers, by name; and how many are not shown."""
         rows = [Row(node.name, "self", now, None)]
         named: dict[str, list[Peer]] = {}
+        # In the order in which they were met.
+        self._met = {epoch: self._met.get(epoch, now) for epoch in node.engine.peers}
         for peer in node.engine.peers.values():
             named.setdefault(peer.node, []).append(peer)
         states: dict[int, tuple[State, float]] = {}
         gone = 0
         for peers in named.values():
-            alive = [peer for peer in peers if not peer.is_down]
-            # Of a node that runs again, its dead epochs are not news.
-            for peer in alive or [min(peers, key=lambda peer: peer.unheard)]:
+            living = self._living(peers, now)
+            for peer in living:
                 state = _state(peer)
                 before = self._states.get(peer.epoch)
                 since = before[1] if before is not None and before[0] == state else now
@@ -102,12 +106,19 @@ class Census:
                 if (state == "left" and age > SHOW_LEFT) or (state == "down" and age > SHOW_DOWN):
                     gone += 1
                 else:
-                    rows.append(Row(peer.node, state, since, peer))
+                    has_twin = len(living) > 1 or peer.node == node.name
+                    rows.append(Row(peer.node, state, since, peer, has_twin))
         self._states = states
         rows.sort(key=lambda row: (row.state in ("down", "left"), row.name))
         gone += max(0, len(rows) - MOST_NODES)
         rows = rows[:MOST_NODES]
         return sorted(rows, key=lambda row: (row.name, row.peer.epoch if row.peer else 0)), gone
+
+    def _living(self, peers: list[Peer], now: float) -> list[Peer]:
+        """Of the runs of one name the last one; and each that was heard since that one began: a twin."""
+        last = peers[-1]
+        age = now - self._met[last.epoch]
+        return [peer for peer in peers if peer is last or (not peer.is_down and peer.unheard < age - 1)]
 
     def _node(self, node: Node, row: Row, now: float) -> JsonObject:
         number, at = _number(node, row, now)
@@ -131,9 +142,7 @@ class Census:
             "lost": peer.lost,
             "duplicates": peer.duplicates,
             "lostOfOurs": peer.lost_of_us,
-            "hasTwin": sum(
-                other.node == peer.node and not other.is_down for other in node.engine.peers.values()
-            ) > 1,
+            "hasTwin": row.has_twin,
         }  # fmt: skip
 
 

@@ -15,54 +15,38 @@ Everyone who looks has a place in one ring of items: who reads too slowly finds 
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
-import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from bus.admin.jmap import ijson
-from bus.admin.page import shown
+from bus.admin.page import items
 from bus.admin.page.cluster import Census
+from bus.admin.page.items import Allowance, Item, Source, is_wanted
 from bus.admin.page.tap import Frame, Tap
 from bus.admin.signal import Signal
-from bus.event import Tombstone, tag_of
+from bus.event import tag_of
 from bus.protocol import frame as wire
-from bus.routing import matches
-from bus.signals import Down, Duplicate, Gap, Overflow, Restarted, Resync, Up
+from bus.protocol.log import TOMBSTONE
+from bus.quiet import quiet
 
 if TYPE_CHECKING:
     from bus.admin.jmap.ijson import JsonObject
     from bus.bus import Bus
-    from bus.signals import Change, Loss
-
-log = logging.getLogger("bus.admin")
 
 # Seconds between two looks; looks between two documents.
 PAUSE, LOOKS = 0.25, 4
 # Events that one look makes text of, and bytes that it looks into.
 LOOK, LOOK_BYTES = 100, 2 << 20
 RING = 512
-# Items a second for each stream, and how many at once after a quiet time.
-RATE, BURST = 20, 40
 MAX_TOPIC = 200
 
 _raws = msgspec.msgpack.Decoder(list[msgspec.Raw])
-_TOMBSTONE = tag_of(Tombstone)
-
-
-class Item(NamedTuple):
-    """One line of the live view."""
-
-    number: int
-    kind: Literal["event", "loss", "change", "unseen"]
-    # What a filter compares: the topic of a Message, else the type.
-    topic: str
-    data: JsonObject
+_TOMBSTONE = msgspec.Raw(TOMBSTONE)
 
 
 class Feed:
@@ -70,12 +54,14 @@ class Feed:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
+        self._log = quiet("bus.admin")
         self._id = ""
         self._tap = Tap()
-        self._ring: deque[Item] = deque(maxlen=RING)
+        self._ring: deque[tuple[int, Item]] = deque(maxlen=RING)
         self._number = 0
         self._seen = 0
         self._room = 0
+        self._fields: dict[int | str, tuple[str, ...]] = {}
         self._document = b"{}"
         self._look_number = 0
         self._task: asyncio.Task[None] | None = None
@@ -88,8 +74,8 @@ class Feed:
         self, topic: str | None, last_id: str | None, is_open: Callable[[], bool], closing: asyncio.Event
     ) -> AsyncGenerator[bytes]:
         """The pieces of one stream, until the server is stopped or `is_open` says no. Wakes up by `news`."""
-        self._enter()
         try:
+            self._enter()
             place, missed = self._place(last_id)
             allowance = Allowance()
             yield b"retry: 2000\n\n"
@@ -109,19 +95,15 @@ class Feed:
                     if lost > 0:
                         yield _event("gap", {"missed": lost})
                         place += lost
-                    found = [item for item in self._ring if item.number >= place]
+                    found = [item for number, item in self._ring if number >= place]
                     if found:
-                        place = found[-1].number + 1
-                        piece = allowance.pick([item for item in found if _is_wanted(item, topic)])
+                        place = self._number
+                        piece = allowance.pick([item for item in found if is_wanted(item, topic)])
                         if piece is not None:
                             yield _event("items", piece, f"{self._id}-{place - 1}")
                     await news.wait()
         finally:
             self._leave()
-
-    async def close(self) -> None:
-        """Every stream ends: the caller has set their `closing`."""
-        self.news.set()
 
     # -- while somebody looks ----------------------------------------------------------------------
 
@@ -154,28 +136,32 @@ class Feed:
             await asyncio.sleep(PAUSE)
             try:
                 self._look()
-            except Exception:  # ours: whoever looks must not end what others see
-                log.exception("the live view could not be made")
+            except Exception:  # noqa: BLE001  # ours: whoever looks must not end what others see
+                self._log.exception("the live view could not be made")
 
     def _look(self) -> None:
         notes, unseen = self._tap.take()
         self._room = LOOK_BYTES
+        self._fields = {
+            tag: cls.__struct_encode_fields__
+            for cls in self._bus._types.known
+            if (tag := tag_of(cls)) is not None
+        }
         own = self._bus.node.engine.log.last - self._seen
         # The newest are looked into, of this node and of the others alike.
-        share = max(LOOK // 4, LOOK - own)
-        early = max(0, sum(_count(note) for note in notes) - share)
+        early = max(0, sum(_count(note) for note in notes) - max(LOOK // 4, LOOK - own))
         for note in notes:
             if not isinstance(note, Frame):
-                self._tell(note)
+                self._add(items.told(note))
                 continue
             passed = min(_count(note), early)
             early -= passed
             unseen += passed
             if passed < _count(note):
                 self._open(note, passed)
-        unseen += self._own(LOOK // 4 if len(notes) else LOOK)
+        unseen += self._own(LOOK // 4 if notes else LOOK)
         if unseen:
-            self._add("unseen", "", {"count": unseen})
+            self._add(items.unseen(unseen))
         if self._look_number % LOOKS == 0:
             self._document = ijson.write(
                 self._census.look() | {"streams": self._streams, "streamsDropped": self.dropped}
@@ -189,7 +175,9 @@ class Feed:
         with suppress(msgspec.MsgspecError, wire.FrameError, RecursionError, UnicodeDecodeError):
             raws = _raws.decode(wire.events_of(note.data, note.header))
             for offset in range(skip, len(raws)):
-                self._event(note.node, note.epoch, note.header.first_seq + offset, raws[offset])
+                # In place of what was too large for a link a loss is told, which has its own note.
+                if raws[offset] != _TOMBSTONE:
+                    self._event(Source(note.node, note.epoch, note.header.first_seq + offset), raws[offset])
 
     def _own(self, most: int) -> int:
         """What this node has published since the last look; how much of it is not shown."""
@@ -203,124 +191,38 @@ class Feed:
                 break
             for offset, event in enumerate(entry.events()):
                 if entry.first + offset >= at:
-                    self._event(node.name, node.epoch, entry.first + offset, event)
+                    self._event(Source(node.name, node.epoch, entry.first + offset), event)
             at = entry.last + 1
         self._seen = log.last
         return unseen
 
-    def _event(self, node: str, epoch: int, seq: int, raw: msgspec.Raw | bytes) -> None:
+    def _event(self, source: Source, raw: msgspec.Raw | bytes) -> None:
         size = len(memoryview(raw))
-        data: JsonObject = {"node": shown.name(node), "epoch": f"{epoch:016x}", "seq": seq, "size": size}
         if size > self._room:
-            self._add("event", "", data | {"type": "?", "text": "too much to look into"})
-            return
-        self._room -= size
-        event = shown.read(raw, self._fields())
-        if event is None:
-            self._add("event", "", data | {"type": "?", "text": "not readable"})
-        elif event.type == _TOMBSTONE:
-            self._add("loss", "", data | {"loss": "Gap", "text": f"#{seq} was too large for a link"})
+            self._add(items.heavy(source, size))
         else:
-            text = shown.value(event.body)
-            kind = shown.name(str(event.type))
-            topic = None if event.topic is None else shown.name(event.topic)
-            data |= {"type": kind, "topic": topic, "text": text.text, "whole": text.whole}
-            self._add("event", event.topic if event.topic is not None else str(event.type), data)
-
-    def _fields(self) -> dict[int | str, tuple[str, ...]]:
-        """The names of the fields of the types that this node knows."""
-        return {
-            tag: cls.__struct_encode_fields__
-            for cls in self._bus._types.known
-            if (tag := tag_of(cls)) is not None
-        }
-
-    def _tell(self, note: Loss | Change) -> None:
-        match note:
-            case Gap(node=node, ranges=ranges, reason=reason):
-                spans = ", ".join(
-                    f"#{first}" if first == last else f"#{first} to #{last}" for first, last in ranges
-                )
-                self._lost(node, "Gap", f"{note.count:,} lost ({reason}): {spans}")
-            case Resync(node=node, after=after, reason=reason):
-                since = "" if after is None else f" after #{after}"
-                self._lost(node or "everybody", "Resync", f"unknown loss{since} ({reason})")
-            case Overflow(count=count):
-                self._lost("", "Overflow", f"{count:,} dropped")
-            case Up(node=node):
-                self._changed(node, "is here")
-            case Down(node=node):
-                self._changed(node, "is gone")
-            case Restarted(node=node):
-                self._changed(node, "was restarted")
-            case Duplicate(node=node, epochs=epochs):
-                self._changed(node, f"is the name of {len(epochs)} processes")
-            case _:
-                self._changed("", repr(note))
-
-    def _lost(self, node: str, loss: str, text: str) -> None:
-        self._add("loss", "", {"node": shown.name(node), "loss": loss, "text": text})
-
-    def _changed(self, node: str, text: str) -> None:
-        self._add("change", "", {"node": shown.name(node), "text": text})
-
-    def _add(self, kind: Literal["event", "loss", "change", "unseen"], topic: str, data: JsonObject) -> None:
-        stamped: JsonObject = {"kind": kind, "at": int(time.time() * 1e3), **data}
-        self._ring.append(Item(self._number, kind, topic, stamped))
-        self._number += 1
+            self._room -= size
+            self._add(items.event(source, raw, self._fields))
 
     # -- places in the ring ------------------------------------------------------------------------
 
+    def _add(self, item: Item) -> None:
+        self._ring.append((self._number, item))
+        self._number += 1
+
     def _oldest(self) -> int:
-        return self._ring[0].number if self._ring else self._number
+        return self._ring[0][0] if self._ring else self._number
 
     def _place(self, last_id: str | None) -> tuple[int, int | None]:
         """Where a stream begins, and how many items it has missed; None: nobody knows."""
         feed, _, number = (last_id or "").partition("-")
         if feed != self._id or not (number.isascii() and number.isdecimal() and len(number) < 16):
             return self._oldest(), None if last_id else 0
-        place = min(int(number) + 1, self._number)
-        return place, 0
-
-
-class Allowance:
-    """How much of what is wanted one stream gets: a page that shows 50,000 lines a second shows none."""
-
-    def __init__(self) -> None:
-        self._left = float(BURST)
-        self._at = time.monotonic()
-
-    def pick(self, items: list[Item]) -> JsonObject | None:
-        """Every loss, and the newest of the rest; None when there is nothing to say."""
-        now = time.monotonic()
-        self._left = min(BURST, self._left + (now - self._at) * RATE)
-        self._at = now
-        unseen = sum(int(str(item.data["count"])) for item in items if item.kind == "unseen")
-        items = [item for item in items if item.kind != "unseen"]
-        room = max(0, int(self._left) - sum(item.kind == "loss" for item in items))
-        chosen: list[Item] = []
-        for item in reversed(items):
-            if item.kind == "loss" and len(chosen) < BURST:
-                chosen.append(item)
-            elif room > 0:
-                room -= 1
-                chosen.append(item)
-        self._left = max(0.0, self._left - len(chosen))
-        if not chosen and not unseen and not items:
-            return None
-        return {
-            "items": [item.data for item in reversed(chosen)],
-            "more": len(items) - len(chosen),
-            "unseen": unseen,
-        }
+        return min(int(number) + 1, self._number), 0
 
 
 def _count(note: object) -> int:
     return note.header.count - note.skip if isinstance(note, Frame) else 0
-
-
-def _is_wanted(item: Item, topic: str | None) -> bool:
-    return topic is None or item.kind != "event" or matches(topic, item.topic)
 
 
 def _event(kind: str, data: JsonObject, id: str | None = None) -> bytes:

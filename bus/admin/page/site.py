@@ -204,14 +204,15 @@ class Page:
         if self._streams.is_full(""):
             raise Refused(503, "about:blank", f"at most {MAX_STREAMS} streams are allowed")
         last_id = http.headers.get("last-event-id")
-        stream = self.feed.stream(topic, last_id, self._still_open(http, caller.token), self._closing)
+        stream = self.feed.stream(topic, last_id, self.still_open(http, caller.token), self._closing)
         headers = self._safe() | {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         if http.method == "HEAD":
             await stream.aclose()
             return self._json({}, headers)
         return _stream(stream, headers, self._streams, self._note_unread)
 
-    def _still_open(self, http: Http, token: Token) -> Callable[[], bool]:
+    def still_open(self, http: Http, token: Token) -> Callable[[], bool]:
+        """For a stream that goes on: whether who has opened it may still see it."""
         if "authorization" in http.headers:
             return lambda: self._tokens.is_valid(token)
         session = self.sessions.find(http.headers.getlist("cookie"))

@@ -33,7 +33,7 @@ _of_session: dict[str, Broker] = {}
 
 
 def _session(kind: str, fixture: str) -> Iterator[Broker]:
-    with _to_be_had():
+    with to_be_had():
         broker = start(kind)
     if isinstance(broker, LocalBroker | ContainerBroker):
         broker.keep()
@@ -97,7 +97,7 @@ class BrokerFactory:
     def __call__(self, what: Callable[P, B], /, *args: P.args, **options: P.kwargs) -> B: ...
     def __call__(self, what: str | Callable[..., Broker], /, *args: object, **options: object) -> Broker:
         """A broker that runs, stopped at the end of the test; without one the test is skipped or fails."""
-        with _to_be_had():
+        with to_be_had():
             broker = start_own(what) if isinstance(what, str) else what(*args, **options)
         self._made.callback(broker.stop)
         return broker
@@ -116,7 +116,7 @@ def broker_of() -> Iterator[BrokerFactory]:
 
 
 @contextmanager
-def _to_be_had() -> Generator[None]:
+def to_be_had() -> Generator[None]:
     """What is Unavailable skips the test, and fails it in CI."""
     try:
         yield

@@ -11,7 +11,7 @@ from bus.testing.proxy import Toxics
 from tests.faults.crew import pause
 from tests.faults.figures import LINES_A_MINUTE, Figures
 from tests.faults.history import History
-from tests.faults.lab import AFTER, Expected, Lab, scenario
+from tests.faults.lab import AFTER, Expected, Lab, announcing, scenario
 from tests.faults.scenarios.process import ready_after
 from tests.faults.wires import address, beside, names, run
 
@@ -77,7 +77,8 @@ def cut_from_broker(lab: Lab) -> None:
     pause(AFTER)
 
 
-@scenario("reset", proxied=True, expect=Expected(recovered=2.0))
+# Zenoh connects anew by itself, within a moment.
+@scenario("reset", proxied=True, expect=Expected(recovered=2.0, noticed="maybe"))
 def reset(lab: Lab) -> None:
     """Case 21."""
     lab.start()
@@ -151,15 +152,10 @@ def delay(lab: Lab) -> None:
     pause(AFTER)
 
 
-def _was_told(lab: Lab, histories: Sequence[History], found: Figures) -> Iterator[str]:
-    if not found.told:
-        yield "nothing was told lost: the link was not slow enough to show anything"
-
-
-@scenario("slow", look=_was_told, expect=Expected(noticed="never", told=True, rebuilds=0))
+@scenario("slow", expect=Expected(noticed="maybe", told=True, rebuilds=0))
 def slow(lab: Lab) -> None:
-    """Case 26: each node gets 32 kB/s, two thirds of the load; the log is too small for the rest."""
-    lab.start(rate=1_000, limits={"log_events": 3_000})
+    """Case 26: each node gets 32 kB/s, less than the load; the log is too small for what waits."""
+    lab.start(rate=700, limits={"log_events": 2_000})
     with lab.fault():
         lab.full.limit(SLOW, "abc")
         pause(30)
@@ -230,17 +226,15 @@ def bridge(lab: Lab) -> None:
 def _by_name(kind: str, folder: Path) -> Broker:
     if kind != "kafka":
         return start_own(kind, folder)
-    from bus.testing.brokers.kafka import KafkaServer, Listener
-
     port = free_port()
-    return KafkaServer(folder, listeners={"NAMED": Listener("PLAINTEXT", f"broker.test:{port}", port)})
+    return announcing(f"broker.test:{port}", folder, port)
 
 
 @scenario("moved", broker=_by_name)
 def moved(lab: Lab) -> None:
     """Case 31: the name of the broker gets another address, and the old one is dead."""
     ports = getattr(lab.broker, "ports", {})
-    port = ports["NAMED"] if ports else int(lab.broker.url.rpartition(":")[2].partition("?")[0])
+    port = ports["LAB"] if ports else int(lab.broker.url.rpartition(":")[2].partition("?")[0])
     assert lab.base is not None
     hosts = names(lab.base)
     lab.start(coordinator=f"{lab.broker.url.partition('://')[0]}://broker.test:{port}")

@@ -70,7 +70,7 @@ export function listen(path, handlers, lost) {
         const found = await session().catch(() => undefined);
         if (found === null) dispatchEvent(new Event("signed-out"));
         else open();
-      }, 2000);
+      }, 1000);
     };
     for (const [kind, take] of Object.entries(handlers)) {
       source.addEventListener(kind, (event) => take(JSON.parse(event.data)));

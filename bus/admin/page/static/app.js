@@ -73,8 +73,9 @@ function route() {
   }
   const view = VIEWS[location.hash];
   header();
-  if (!may(view.needs)) {
-    const text = `Your token may not see this: it needs the permission ${view.needs}.`;
+  const isHere = location.hash !== LIVE || who.isLive;
+  if (!may(view.needs) || !isHere) {
+    const text = isHere ? `Your token may not see this: it needs the permission ${view.needs}.` : "This node has no live view.";
     return show(view.title, { root: el("p", { class: "panel notice" }, text) });
   }
   return show(view.title, view.open({ session: who, may, say }));

@@ -17,10 +17,12 @@ function shown(property, value) {
 /** `now` is what is stored, `by` and `at` who stored it; `take()` and `keep()` are the two ways on. */
 export function compare(draft, now, { by, at }, take, keep) {
   const { schema, stored } = draft;
-  const mine = { "@type": draft.type, ...draft.current };
+  // What would be stored: of the same system only what was edited goes over what is there now.
+  const mine = draft.type === now["@type"] ? { ...now, ...draft.edits() } : { "@type": draft.type, ...draft.current };
   const names = ["@type", ...new Set([stored["@type"], now["@type"], draft.type].flatMap((type) => properties(schema, type).map(([name]) => name)))];
   const property = (name) => [draft.type, now["@type"], stored["@type"]].map((type) => schema.$defs[type].properties[name]).find(Boolean);
-  const rows = names.filter((name) => !same(now[name], mine[name]) || !same(stored[name], now[name])).map((name) => {
+  const rows = names
+    .filter((name) => !same(now[name], mine[name]) || !same(stored[name], now[name])).map((name) => {
     const found = property(name);
     const label = name === "@type" ? "Backend type" : found["x-label"];
     const cell = (title, value) => el("td", { "data-label": title }, shown(found, value));

@@ -37,6 +37,7 @@ export class Events {
     this.tally = el("p", { class: "tally" });
     const input = el("input", { id: "filter", type: "text", placeholder: "all topics", title: "A pattern: * stands for one word, > for the rest, as in mail.*.new or cache.>", autocomplete: "off", spellcheck: "false", maxlength: 200 });
     this.head = el("p", { class: "detail-head" }, "Choose one from the list to see all of it.");
+    this.size = el("p", { class: "detail-head" }, "\u00a0");
     this.whole = el("pre", { class: "detail", tabindex: "0", role: "region", "aria-label": "The chosen event" });
     this.root = el("section", { class: "panel last" },
       el("div", { class: "head" }, el("h2", {}, "Last events"),
@@ -44,7 +45,7 @@ export class Events {
           el("label", { for: "filter" }, "Topic"), input, el("button", {}, "Filter")),
         this.pause),
       this.tally, this.slots.root);
-    this.chosen = el("section", { class: "panel chosen" }, el("h2", {}, "Chosen event"), this.head, this.whole);
+    this.chosen = el("section", { class: "panel chosen" }, el("h2", {}, "Chosen event"), this.head, this.size, this.whole);
     this.draw();
   }
 
@@ -96,9 +97,10 @@ export class Events {
 
   detail(item) {
     const { texts } = line(item);
-    const size = item.size === undefined ? "" : `, ${count(item.size)} bytes`;
+    const size = item.size === undefined ? "\u00a0" : `${count(item.size)} bytes`;
     const cut = item.whole ? `, the first ${count(item.text.length)} of ${count(item.whole)} characters` : "";
-    write(this.head, [texts.at, texts.node, texts.seq, texts.type].filter(Boolean).join("  ") + size + cut);
+    write(this.head, [texts.at, texts.node, texts.seq, texts.type].filter(Boolean).join("  "));
+    write(this.size, size + cut);
     write(this.whole, item.text);
   }
 }

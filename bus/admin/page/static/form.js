@@ -79,7 +79,8 @@ export class Form {
     const told = [];
     for (const { path, message, hint } of problems) {
       const [name, index] = String(path).split("/");
-      const text = [message, hint].filter(Boolean).join(" ");
+      const about = `${path}: `;
+      const text = [message.startsWith(about) ? message.slice(about.length) : message, hint].filter(Boolean).join(" ");
       const found = this.controls.get(name);
       if (!found) {
         told.push({ label: name, text, focus: () => document.getElementById(WORDS[name] || "backend-type").focus() });

@@ -112,7 +112,7 @@ export function live({ may, say }) {
     trouble.title = trouble.textContent.trim();
     nodes.show(now.nodes, nodeLine);
     const silent = now.nodes.some((node) => node.state === "silent" || node.state === "down");
-    write(gone, now.gone ? `${count(now.gone)} more that are gone.` : silent ? "A silent node is waited for; nothing of it is lost yet." : "\u00a0");
+    write(gone, now.gone ? `${count(now.gone)} more that are gone.` : silent ? "A silent node is waited for: losses are told after 30 s." : "\u00a0");
     matrix.show(now);
   }
 

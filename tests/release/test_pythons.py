@@ -1,0 +1,56 @@
+"""Every Python from 3.11 on of this machine: the wheel installs, core and a backend pass their suites."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.release.archives import ROOT, Archives
+from tests.release.place import Place
+from tests.release.test_extras import PYTEST, conforms, demo
+
+OLDEST = (3, 11)
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@cache
+def pythons() -> dict[str, str]:
+    """Version -> interpreter, of those on the path, of pyenv, and of uv."""
+    places = [shutil.which(f"python3.{minor}") for minor in range(OLDEST[1], 30)]
+    for root in (Path.home() / ".pyenv/versions", Path.home() / ".local/share/uv/python"):
+        places += [str(path) for path in sorted(root.glob("*/bin/python3"))]
+    found: dict[str, str] = {}
+    for place in filter(None, places):
+        done = subprocess.run([place, "--version"], capture_output=True, text=True, timeout=30, check=False)
+        match = re.fullmatch(r"Python (3)\.(\d+)\.\S+", done.stdout.strip())
+        if match and (3, int(match[2])) >= OLDEST:
+            found.setdefault(f"3.{match[2]}", place)
+    return dict(sorted(found.items(), key=lambda one: int(one[0].partition(".")[2])))
+
+
+@pytest.mark.parametrize("version", pythons())
+def test_the_wheel_works_with_this_python(version: str, archives: Archives, tmp_path: Path) -> None:
+    place = Place.made(tmp_path, pythons()[version], f"{archives.wheel}[zenoh,fast,uvloop,admin]", *PYTEST)
+    place.install("hypothesis", "trio")
+    demo(place)
+    conforms(place, "zenoh://")
+    # The tests of the core, against what is installed.
+    tests = tmp_path / "tests"
+    shutil.copytree(ROOT / "tests/protocol", tests / "protocol", ignore=shutil.ignore_patterns("__pycache__"))
+    (tests / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n")
+    said = place.run(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", "-c", "tests/pytest.ini",
+        "tests/protocol", env={"PYTHONPATH": str(tmp_path)}, seconds=400,
+    )  # fmt: skip
+    assert " passed" in said
+
+
+def test_the_oldest_and_a_newer_python_were_tried() -> None:
+    assert "3.11" in pythons()
+    assert len(pythons()) > 1, "only Python 3.11 is on this machine"

@@ -1,0 +1,56 @@
+"""The whole of it as one environment: types for users are complete, and every licence is a permissive one."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.release.archives import Archives
+from tests.release.place import Place, this_python
+
+pytestmark = pytest.mark.timeout(600)
+
+PERMISSIVE = re.compile(
+    r"\b(MIT|BSD|Apache|ISC|PSF|Python Software Foundation|MPL|Mozilla|Unlicense|Zlib|EPL-2.0 OR Apache)\b"
+)
+LICENCES = """
+import importlib.metadata, json
+found = {}
+for one in importlib.metadata.distributions():
+    said = [one.metadata.get("License-Expression") or one.metadata.get("License") or ""]
+    said += [text for text in one.metadata.get_all("Classifier", []) if text.startswith("License")]
+    found[one.metadata["Name"]] = [text.splitlines()[0] for text in said if text]
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(archives: Archives, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """The wheel with all extras."""
+    return Place.made(tmp_path_factory.mktemp("whole"), this_python(), f"{archives.wheel}[all]")
+
+
+def test_every_dependency_has_a_permissive_licence(whole: Place) -> None:
+    found: dict[str, list[str]] = json.loads(whole.run("-c", LICENCES))
+    assert len(found) > 20
+    wrong = {name: said for name, said in found.items() if not any(map(PERMISSIVE.search, said))}
+    assert wrong == {}
+    viral = {name: said for name, said in found.items() if any(re.search(r"\bA?GPL", text) for text in said)}
+    assert viral == {}
+
+
+def test_types_of_the_public_packages_are_complete(whole: Place, tmp_path: Path) -> None:
+    words = ["-m", "pyright", "--outputjson", "--pythonpath", str(whole.python), "--verifytypes"]
+    # The checker of the development environment, on what is installed in the other one.
+    checker = Place(Path(sys.executable), tmp_path)
+    for package in ("bus", "bus_memory", "bus_nats", "bus_redis", "bus_kafka", "bus_zenoh"):
+        said = json.loads(
+            checker.run(*words, package, "--ignoreexternal", env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})
+        )
+        symbols = said["typeCompleteness"]["exportedSymbolCounts"]
+        assert said["typeCompleteness"]["completenessScore"] == 1, package
+        assert symbols["withUnknownType"] == symbols["withAmbiguousType"] == 0, package
