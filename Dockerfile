@@ -14,9 +14,9 @@ COPY pyproject.toml README.md LICENSE ./
 COPY deploy/wheels deploy/wheels
 COPY backends backends
 COPY bus bus
-RUN /opt/bus/bin/python -m pip install '.[all]'
 # An owner that is a number needs no line in /etc/passwd.
-RUN install -d -m 0700 -o 10001 -g 10001 /made/state /made/secrets
+RUN /opt/bus/bin/python -m pip install '.[all]' \
+    && install -d -m 0700 -o 10001 -g 10001 /made/state /made/secrets
 
 FROM python:3.11.14-slim-bookworm
 COPY --from=build /opt/bus /opt/bus

@@ -51,9 +51,8 @@ class Tombstone(Event, tag=1):
 
 
 class Spoiled(msgspec.Struct, frozen=True):
-    """No event here: `offset` in its frame, and its type when the tag is known (`Tombstone` for ours)."""
+    """No event here; its type, when the tag is known (`Tombstone` for ours)."""
 
-    offset: int
     type: type[Event] | None
 
 
@@ -70,10 +69,10 @@ class EventTypes:
         self._by_tag: dict[int | str, type[Event]] = {}
         self.known: set[type[Event]] = set()
         # Grows with `known`; and what all nodes are told of it, without what is ours (`bus.schema`).
-        self.version = 0
+        self.version: int = 0
         self.described: Mapping[int | str, bytes] = {}
-        self.digest = schema.digest({})
-        self.encoder = msgspec.msgpack.Encoder()
+        self.digest: int = schema.digest({})
+        self.encoder: msgspec.msgpack.Encoder = msgspec.msgpack.Encoder()
         self._raw = msgspec.msgpack.Decoder(list[msgspec.Raw])
         self._one: dict[type[Event], msgspec.msgpack.Decoder[Event]] = {}
         # The one type that `decode` can return, if there is but one.
@@ -125,16 +124,16 @@ class EventTypes:
             raws = self._raw.decode(body)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise ValueError("no array of events") from error
-        return [self._decode_one(offset, raw) for offset, raw in enumerate(raws)]
+        return [self._decode_one(raw) for raw in raws]
 
-    def _decode_one(self, offset: int, raw: msgspec.Raw) -> Event | Spoiled:
+    def _decode_one(self, raw: msgspec.Raw) -> Event | Spoiled:
         cls = self._by_tag.get(_peek_tag(raw))
         if cls is None or cls is Tombstone:
-            return Spoiled(offset, cls)
+            return Spoiled(cls)
         try:
             return self._one[cls].decode(raw)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            return Spoiled(offset, cls)
+            return Spoiled(cls)
 
     def _enter(self, cls: type[Event]) -> None:
         self._by_tag[_tag(cls)] = cls

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-log = logging.getLogger("bus")
+log: logging.Logger = logging.getLogger("bus")
 
 _WORDS = {
     "sealed": "frames on %s are sealed, and this node has no cluster key: it hears nothing of their senders. "
@@ -37,3 +37,12 @@ class Foreign:
             if reason in refused and reason not in self._told:
                 self._told.add(reason)
                 log.warning(words, self._channel)
+
+
+def outsiders(refused: Mapping[str, int]) -> list[str]:
+    """Why nobody may be heard although there is somebody: in words, empty when a key is not the reason."""
+    return [
+        f'{refused[reason]} frames were refused as "{reason}": is the cluster key the same on all nodes?'
+        for reason in ("sealed", "key", "unsealed")
+        if refused.get(reason)
+    ]

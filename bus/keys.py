@@ -68,7 +68,7 @@ class ClusterKey:
         return [one.file_path.strip() for one in self._sources if isinstance(one, File)]
 
     def renewed(self) -> list[bytes] | None:
-        """The keys, once when files are others than before and no longer being written. Raises ConfigError."""
+        """The keys, once when a file is another one and no longer being written. Raises ConfigError."""
         now, before = self._look(), self._seen
         self._seen = now
         if now == self._stamps or now != before:

@@ -69,16 +69,16 @@ class Node:
         self.epoch = epoch
         self.channel = channel
         self.limits = limits
-        self.watchers = Watchers()
+        self.watchers: Watchers = Watchers()
         self.links: dict[Supervisor, Connection] = {}
-        self.is_closed = False
-        self.lag = Lag()
+        self.is_closed: bool = False
+        self.lag: Lag = Lag()
         # Hears everything, is counted by nobody, asks for no repeats (rule 9).
         self.is_observer = observer
         # Why it is not ready although a link is; the bus, which knows, puts its own here.
         self.problems: Callable[[], tuple[str, ...]] = tuple
         # For `publish`: something is to be done beyond appending.
-        self.is_alert = True
+        self.is_alert: bool = True
         # Called for each event of ours, by who traces; it costs nothing while nobody does.
         self.on_publish: Callable[[Event], None] | None = None
         self.router = router

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _CLUSTER = re.compile(r"[A-Za-z0-9_-]{1,48}")
 
 # Makes the epochs; a simulated run puts a seeded one in its place (`bus.testing.run_sim`).
-random_bits = secrets.randbits
+random_bits: Callable[[int], int] = secrets.randbits
 
 
 class _ReadsClients(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bus.errors import Closed
+from bus.foreign import outsiders
 from bus.isolation import sleep
 from bus.signals import Confirmed
 
@@ -57,7 +58,8 @@ async def ready(node: Node, timeout: float, peers: int) -> None:
         links = ", ".join(f"{s.type} is {s.state} ({s.error or 'no error'})" for s in statuses)
         raise TimeoutError(
             f"not ready within {timeout:g} s: {links or 'no link'}; "
-            f"{mutual()} of {peers} peers hear us and are heard" + "".join(f"; {one}" for one in troubles())
+            f"{mutual()} of {peers} peers hear us and are heard"
+            + "".join(f"; {one}" for one in (*troubles(), *outsiders(node.engine.refused)))
         )
 
 

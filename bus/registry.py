@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bus.backend import Backend
     from bus.config import Coordinator
 
-log = logging.getLogger("bus")
+log: logging.Logger = logging.getLogger("bus")
 
 GROUP = "bus.backends"
 

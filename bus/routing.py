@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bus.protocol.peer import Peer, Sink
     from bus.signals import Change, GapReason, Loss
 
-log = logging.getLogger("bus")
+log: logging.Logger = logging.getLogger("bus")
 
 E = TypeVar("E", bound=Event)
 
@@ -140,13 +140,13 @@ class Router:
     """Event type -> routes; the sink of the engine."""
 
     def __init__(self, types: EventTypes, on_change: Callable[[Change], None]) -> None:
-        self.unknown = 0
+        self.unknown: int = 0
         self.callback_errors: Counter[str] = Counter()
         # Sees everything as it comes, undecoded, to cost little: the live view, while somebody looks.
         self.tap: Sink | None = None
         # Gets the events of a frame and the traces of some: who traces, else None.
         self.on_traced: Callable[[Sequence[Event | Spoiled], list[Mark]], None] | None = None
-        self.vetting = Vetting(types)
+        self.vetting: Vetting = Vetting(types)
         self._types = types
         self._on_change = on_change
         self._by_type: dict[type[Event], dict[Route[Event], None]] = {}
@@ -190,7 +190,7 @@ class Router:
             parts = []
         refused: dict[type[Event], str] = {}
         if peer.vetted != self._types.version and len(parts) == header.count:
-            kinds = _kinds(parts[skip:] if skip else parts)
+            kinds = _kinds(parts) if events is None else set(map(type, events))
             verdicts = self.vetting.judge(peer, kinds)
             if verdicts is None:
                 return True

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bus.protocol.limits import Limits
     from bus.protocol.outlet import Outlet
 
-log = logging.getLogger("bus")
+log: logging.Logger = logging.getLogger("bus")
 
 # Lines of the log for one link in a minute; what comes quicker is told together.
 LINES = 6
@@ -65,7 +65,7 @@ class Supervisor:
         self.lifecycle = lifecycle
         self.failure: ConfigError | None = None
         # The pump sleeps: `publish` wakes it, and costs one attribute while it is awake.
-        self.is_idle = False
+        self.is_idle: bool = False
         self._loop = loop
         self._backend = backend
         self._kind = kind

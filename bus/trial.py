@@ -62,7 +62,7 @@ class TrialFailed(BusError):
         self.stage: Stage = stage
         self.fault = fault
         named = stage in ("resolve", "subscribe", "probe")
-        self.hint = _HINTS[stage] if named else _HINTS.get(fault or Fault.PROTOCOL, "")
+        self.hint: str = _HINTS[stage] if named else _HINTS.get(fault or Fault.PROTOCOL, "")
 
 
 def budget(coordinator: Coordinator) -> float:

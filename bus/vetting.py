@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bus.event import Event, EventTypes
     from bus.protocol.peer import Peer
 
-log = logging.getLogger("bus")
+log: logging.Logger = logging.getLogger("bus")
 
 OURS: frozenset[type[Event]] = frozenset((Message, Tombstone))
 # Said once each; a cluster of ever new epochs must not fill the memory.

@@ -12,7 +12,7 @@ import secrets
 import sys
 from pathlib import Path
 
-NAMES = ("admin_token", "nats_password", "redis_password", "grafana_password")
+NAMES = ("admin_token", "cluster_key", "nats_password", "redis_password", "grafana_password")
 
 
 def make(folder: Path) -> list[str]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -42,8 +43,8 @@ FIELDS = {
 # Nothing answers there: the network of the bus has no such name.
 NOWHERE = ("@type=Redis", "url=redis://nowhere:6379")
 REFUSED = 7
-SETTLE = 30.0
-READY = 30.0
+SETTLE = 60.0
+READY = 60.0
 
 
 @dataclass
@@ -89,7 +90,7 @@ class Story:
         time.sleep(1)
         stage.compose("kill", "--signal", "SIGKILL", self._broker)
         if self._broker == stage.backend:
-            took = stage.until(lambda: not any(map(stage.is_ready, NODES)), "no node is ready", 20)
+            took = stage.until(lambda: not any(map(stage.is_ready, NODES)), "no node is ready", 30)
             self._note(act, f"{self._broker} gets SIGKILL; no node is ready {took:.1f} s later")
         else:
             self._note(act, f"{self._broker} gets SIGKILL; the others take its part")
@@ -117,7 +118,7 @@ class Story:
         time.sleep(1)
         stage.docker("network", "disconnect", BUS, container)
         try:
-            took = stage.until(lambda: not stage.is_ready("node-3"), "node-3 is not ready", 15)
+            took = stage.until(lambda: not stage.is_ready("node-3"), "node-3 is not ready", 30)
             if not all(map(stage.is_ready, NODES[:2])):
                 raise StageError("a node that was cut off took the others with it")
             time.sleep(1)
@@ -217,6 +218,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     acts = given.acts.split(",")
     if unknown := set(acts).difference(ACTS):
         parser.error(f"no such act: {', '.join(sorted(unknown))}")
+    # Whoever ends it finds no containers left.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
     out = sys.stderr if given.json else sys.stdout
 
     def say(text: str) -> None:
@@ -272,7 +275,7 @@ def _open(stage: Stage) -> None:
     # Nothing of an earlier play: its tallies would be counted.
     stage.down()
     stage.compose("up", "--build", "--detach", seconds=900)
-    stage.until(lambda: all(map(stage.is_ready, NODES)), "all nodes are ready", 60)
+    stage.until(lambda: all(map(stage.is_ready, NODES)), "all nodes are ready", 120)
 
 
 if __name__ == "__main__":

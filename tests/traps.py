@@ -55,8 +55,9 @@ TRAPS = (
     Trap(2, "a stray CancelledError of a library ends our task in silence", (
         Guard("bus/isolation.py", 'raise LibraryCancelled(f"{name} was cancelled by the library itself")',
               "raise asyncio.CancelledError",
-              ("tests/bus/test_isolation.py::TestStrayCancel::test_a_cancel_from_inside_the_library_is_an_error_like_any_other",)),
-        Guard("bus/supervisor.py", '            self._lost(link, LinkError("the reader was cancelled"))\n', "",
+              ("tests/bus/test_isolation.py::TestStrayCancel"
+               "::test_a_cancel_from_inside_the_library_is_an_error_like_any_other",)),
+        Guard("bus/supervisor.py", 'self._lost(link, LinkError("the reader was cancelled"))', "pass",
               ("tests/bus/test_supervisor.py::test_a_call_that_fails_costs_a_rebuild_and_no_event",)),
     )),
     Trap(3, "aiokafka: `stop` raises CancelledError and leaks", (
@@ -69,11 +70,12 @@ TRAPS = (
               (f"{IN_REDIS}_link.py::test_the_end_of_either_connection_is_the_end_of_the_link",)),
         Guard(f"{REDIS}/link.py", "                self._judge(self._now())\n",
               "                await self._hearing.get_message()\n", (f"{HOUSE}[{REDIS}/link.py]",)),
-        Guard(f"{REDIS}/connection.py", "        import hiredis\n", "        import hiredis\n        import redis\n",
+        Guard(f"{REDIS}/connection.py", "        import hiredis\n", "        import redis\n",
               (f"{HOUSE}[{REDIS}/connection.py]",)),
     )),
     Trap(5, "redis-py: health checks never see a frozen server", (
-        Guard(f"{REDIS}/link.py", "elif limit and self._pinged is not None and now - self._pinged > limit:", "elif False:",
+        Guard(f"{REDIS}/link.py",
+              "elif limit and self._pinged is not None and now - self._pinged > limit:", "elif False:",
               (f"{IN_REDIS}_fields.py::test_a_link_ends_when_answers_are_late",)),
         Guard(f"{REDIS}/connection.py",
               "own.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)", "pass",
@@ -94,7 +96,8 @@ TRAPS = (
                f"{IN_NATS}_fields.py::test_only_so_many_frames_are_under_way")),
     )),
     Trap(9, "nats-py: TLS that the server does not offer is left out, and the password sent", (
-        Guard(f"{NATS}/opening.py", 'if "tls" in self.options and writer.get_extra_info("ssl_object") is None:', "if False:",
+        Guard(f"{NATS}/opening.py",
+              'if "tls" in self.options and writer.get_extra_info("ssl_object") is None:', "if False:",
               (f"{IN_NATS}_bad_input.py::test_no_byte_goes_to_a_server_that_offers_no_tls",)),
     )),
     Trap(10, "nats-py: malformed credentials hang the event loop", (
@@ -107,7 +110,8 @@ TRAPS = (
               (f"{IN_NATS}_traps.py::test_no_file_makes_a_call_that_is_a_trap[link.py]",
                f"{HOUSE}[{NATS}/link.py]")),
         Guard("bus/supervisor.py", "CLOSE_LINK = 1.0\n", "CLOSE_LINK = 1000.0\n",
-              ("tests/bus/test_supervisor.py::test_an_old_link_that_cannot_be_closed_is_aborted_and_replaced",)),
+              ("tests/bus/test_supervisor.py"
+               "::test_an_old_link_that_cannot_be_closed_is_aborted_and_replaced",)),
     )),
     Trap(12, "aiokafka: without acknowledgement what is lost is a success, and a send never ends", (
         Guard(f"{KAFKA}/link.py", "ProduceRequest(None, 1,", "ProduceRequest(None, 0,",
@@ -129,9 +133,12 @@ TRAPS = (
               (f"{IN_KAFKA}_link.py::test_deleted_topic_ends_the_link",)),
     )),
     Trap(15, "Kafka: a topic that was made anew is shorter than our position", (
-        Guard(f"{KAFKA}/reader.py", "elif self._now() - self._moved[partition] > self.patience:", "elif False:",
-              (f"{IN_KAFKA}_link.py::test_position_beyond_the_end_ends_the_link",
-               f"{IN_KAFKA}_link.py::test_reader_that_stands_still_is_noticed")),
+        Guard(f"{KAFKA}/reader.py",
+              "elif self._now() - self._moved[partition] > self.patience:", "elif False:",
+              (f"{IN_KAFKA}_link.py::test_reader_that_stands_still_is_noticed",)),
+        Guard(f"{KAFKA}/reader.py",
+              'raise refusal(code, "read", self._context.channel, self._user)', "continue",
+              (f"{IN_KAFKA}_link.py::test_position_beyond_the_end_ends_the_link",)),
     )),
     Trap(16, "zenoh: Python callbacks cannot keep up, and the transport is closed", (
         Guard(f"{ZENOH}/link.py", "            zenoh.handlers.RingChannel(RING),\n",
@@ -141,18 +148,19 @@ TRAPS = (
     Trap(17, "zenoh: BLOCK holds `put` for 5 s on one frozen peer", (
         Guard(f"{ZENOH}/link.py", "congestion_control=zenoh.CongestionControl.DROP",
               "congestion_control=zenoh.CongestionControl.BLOCK",
-              (f"{HOUSE}[{ZENOH}/link.py]", f"{IN_ZENOH}_stall.py::test_send_does_not_wait_for_a_frozen_peer")),
+              (f"{HOUSE}[{ZENOH}/link.py]",
+               f"{IN_ZENOH}_stall.py::test_send_does_not_wait_for_a_frozen_peer")),
     )),
     Trap(18, "zenoh: shared memory and a short wait lose bursts", (
         Guard(f"{ZENOH}/settings.py", '    "transport/shared_memory/enabled": False,\n', "",
-              (f"{IN_ZENOH}_settings.py::test_what_the_text_leaves_open_is_safe",)),
+              (f"{IN_ZENOH}_settings.py::test_what_zenoh_would_do_by_itself_is_not_left_to_it",)),
         Guard(f"{ZENOH}/settings.py", '    f"{_DROP}/wait_before_drop": 3000,\n', "",
-              (f"{IN_ZENOH}_settings.py::test_what_the_text_leaves_open_is_safe",)),
+              (f"{IN_ZENOH}_settings.py::test_what_zenoh_would_do_by_itself_is_not_left_to_it",)),
     )),
     Trap(19, "redis-py: pub/sub of a cluster stays at a node that died", (
-        Guard(f"{REDIS}/__init__.py", "key=lambda node: (node in tried, node == self._last)", "key=str",
-              (f"{IN_REDIS}_failover.py::test_a_frozen_node_is_left_for_another_one",
-               f"{IN_REDIS}_failover.py::test_a_link_to_a_node_that_died_is_at_another_one_before_any_failover")),
+        Guard(f"{REDIS}/__init__.py", "key=lambda node: (node in tried, node == self._last)",
+              "key=lambda node: node != self._last",
+              (f"{IN_REDIS}_failover.py::test_a_frozen_node_is_left_for_another_one",)),
     )),
     Trap(20, "redis-py: RESP3 writes each message as text for a log that nobody reads", (
         Guard(f"{REDIS}/link.py", "from bus_redis.connection import command\n",
@@ -169,22 +177,23 @@ TRAPS = (
               (f"{IN_NATS}_bad_input.py::test_wrong_logins_are_refused_by_name",)),
         Guard(f"{REDIS}/faults.py", 'if code in ("WRONGPASS", "NOAUTH", "DENIED"):', "if False:",
               (f"{IN_REDIS}_bad_input.py::test_a_wrong_password_names_the_url",)),
-        Guard("bus/supervisor.py", "        if isinstance(error, AuthError):\n            return Fault.AUTH\n", "",
-              ("tests/bus/test_supervisor.py::test_our_own_configuration_errors_are_raised_as_they_are",)),
     )),
     Trap(23, "in a cancelled scope every await of the cleaning up raises again", (
-        Guard("bus/bus.py", "        with anyio.CancelScope(shield=True):\n", "        with anyio.CancelScope():\n",
+        Guard("bus/bus.py", "anyio.CancelScope(shield=True)", "anyio.CancelScope()",
               ("tests/bus/test_closing.py::test_closing_works_in_a_cancelled_scope",)),
     )),
     Trap(24, "msgspec raises more than DecodeError", (
-        Guard("bus/event.py", "        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):  # T24\n",
+        Guard("bus/event.py",
+              "        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):  # T24\n",
               "        except msgspec.DecodeError:\n",
-              ("tests/bus/test_losses.py::test_an_undecodable_event_is_a_gap_to_the_subscribers_of_its_type_only",)),
+              ("tests/bus/test_undecodable.py"
+               "::test_an_event_that_cannot_be_decoded_is_a_gap_and_the_next_one_comes",)),
         Guard("bus/protocol/control.py", "(msgspec.MsgspecError, RecursionError, ", "(msgspec.MsgspecError, ",
               ("tests/simulation/test_scenarios.py::test_scenario[deep_nesting_in_a_heartbeat_is_refused]",)),
     )),
     Trap(25, "aiokafka: new partitions are not noticed, or all positions jump", (
-        Guard(f"{KAFKA}/link.py", "if found.code == 0 and found.leaders != self._layout.leaders:", "if False:",
+        Guard(f"{KAFKA}/link.py",
+              "if found.code == 0 and found.leaders != self._layout.leaders:", "if False:",
               (f"{IN_KAFKA}_link.py::test_more_partitions_end_the_link_and_the_next_one_hears_them",)),
     )),
 )  # fmt: skip
@@ -199,14 +208,14 @@ def copy_of_the_tree(folder: Path) -> Path:
 
 
 def is_missed(guard: Guard, tree: Path) -> str | None:
-    """Take one guard out of the copy and run its tests: None when each of them fails, else what went wrong."""
+    """Take one guard out of the copy and run its tests: None when each fails, else what went wrong."""
     path = tree / guard.file
     source = path.read_text()
     path.write_text(source.replace(guard.old, guard.new))
     try:
         for node in guard.nodes:
             ended = subprocess.run(
-                [sys.executable, "-m", "pytest", node, "-q", "-x", "-p", "no:cacheprovider", "--timeout", "60"],
+                [sys.executable, "-m", "pytest", node, "-qx", "-p", "no:cacheprovider", "--timeout", "60"],
                 cwd=tree, capture_output=True, text=True, check=False, timeout=PATIENCE,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join((str(tree), str(tree / "backends")))},
             )  # fmt: skip

@@ -33,9 +33,9 @@ class Access:
     def __init__(self, config: Kafka, client: str) -> None:
         """Reads files and variables; blocks, up to 50 ms for a system's authorities. Raises ConfigError."""
         self.security = config.security_protocol
-        self.login = Login(config) if self.security.startswith("SASL_") else None
+        self.login: Login | None = Login(config) if self.security.startswith("SASL_") else None
         # Who we are, if we log in by a name.
-        self.user = self.login.user if self.login else None
+        self.user: str | None = self.login.user if self.login else None
         self._client = client
         self._tls = _tls(config) if self.security.endswith("SSL") else None
         self._hostname = config.tls_hostname

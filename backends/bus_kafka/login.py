@@ -27,8 +27,8 @@ class Login:
 
     def __init__(self, config: Kafka) -> None:
         """Reads the secret. Raises ConfigError."""
-        self.mechanism = str(config.sasl_mechanism)
-        self.user = None if self.mechanism == "OAUTHBEARER" else config.auth_username
+        self.mechanism: str = str(config.sasl_mechanism)
+        self.user: str | None = None if self.mechanism == "OAUTHBEARER" else config.auth_username
         self._secret = config.auth_secret.resolve() or ""
         if self.user is None:
             self._secret = self._secret.strip()

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 # Bytes of one fetch; a single larger record still comes whole.
 FETCH = 1 << 20
+# Seconds: after a reply that took longer less is fetched at a time, else what is new would wait behind it,
+# and the broker seem silent; more again where a full reply comes quickly.
+SLOW, QUICK = 1.0, 0.25
+SMALLEST_FETCH = 16_384
 # Milliseconds that a broker waits for something to come.
 LONGEST_WAIT = 500
 # So often a record that cannot be read is asked for: it may be the way that damaged it, and not the disk.
@@ -33,7 +37,7 @@ class Reader:
     ) -> None:
         self.wire = wire
         self.patience = patience
-        self.positions = dict(positions)
+        self.positions: dict[int, int] = dict(positions)
         self._context = context
         self._user = user
         self._wait = max(1, min(LONGEST_WAIT, int(patience * 500)))
@@ -41,21 +45,34 @@ class Reader:
         # When each partition got on, or was at its end.
         self._moved = dict.fromkeys(self.positions, self._now())
         self._tries = dict.fromkeys(self.positions, 0)
+        # Bytes of the next fetch.
+        self.size: int = FETCH
+        self._asked_at = 0.0
 
     def start(self) -> None:
         """Begin; from then on each reply leads to the next fetch. Raises what ended the wire."""
-        wanted = [(partition, offset, FETCH) for partition, offset in self.positions.items()]
+        self._asked_at = self._now()
+        wanted = [(partition, offset, self.size) for partition, offset in self.positions.items()]
         topics = [(self._context.channel, wanted)]
-        self.wire.post(codecs().protocol.fetch.FetchRequest(self._wait, 1, FETCH, 0, topics), self._take)
+        self.wire.post(codecs().protocol.fetch.FetchRequest(self._wait, 1, self.size, 0, topics), self._take)
 
     def _take(self, reply: Reply) -> None:
-        for partition, code, end, *_, data in reply.topics[0][1] if reply.topics else ():
+        rows = reply.topics[0][1] if reply.topics else ()
+        self._fit(sum(len(data or b"") for *_, data in rows), self._now() - self._asked_at)
+        for partition, code, end, *_, data in rows:
             if code:
                 raise refusal(code, "read", self._context.channel, self._user)
             if data:
                 self._read(partition, data)
             self._watch(partition, end)
         self.start()
+
+    def _fit(self, size: int, took: float) -> None:
+        """The way of the replies may be a slow one."""
+        if took > SLOW and size:
+            self.size = max(SMALLEST_FETCH, min(self.size, size) // 2)
+        elif took < QUICK and size * 2 > self.size:
+            self.size = min(FETCH, self.size * 2)
 
     def _read(self, partition: int, data: bytes) -> None:
         errors = codecs().errors

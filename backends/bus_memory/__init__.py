@@ -51,7 +51,7 @@ class Hub:
         return self._links.get(channel, ())
 
 
-hub = Hub()
+hub: Hub = Hub()
 
 
 class MemoryLink:

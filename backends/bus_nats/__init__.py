@@ -45,7 +45,7 @@ class NatsBackend:
         if not isinstance(config.credentials, NoSecret):
             import_module("nkeys")
         # The supervisor counts.
-        self.max_reconnects = config.max_reconnects
+        self.max_reconnects: int | None = config.max_reconnects
         self._config = config
         self._context = context
         self._turn = 0

@@ -50,7 +50,7 @@ class NatsLink(asyncio.BufferedProtocol):
         self._interval = min(config.ping_interval.seconds, QUIET)
         self._patience = config.timeout_request.seconds
         # Bytes of the largest frame that this server takes (rule 16).
-        self.max_message = connection.max_payload
+        self.max_message: int = connection.max_payload
         unread = connection.unread
         size = min(config.capacity_read_buffer, LONGEST_LINE)
         self._text = bytearray(unread.ljust(size))

@@ -45,7 +45,7 @@ class _Backend(ABC, Generic[ConfigT]):
     """What the three have in common."""
 
     features: ClassVar[Features] = Features(confirms=True, max_message=4 << 20, asyncio_only=True)
-    is_sharded = False
+    is_sharded: bool = False
 
     def __init__(self, config: ConfigT, context: Context, field: str, uris: Sequence[Uri], port: int) -> None:
         importlib.import_module("hiredis")  # when it is missing, say so now
@@ -130,11 +130,14 @@ class RedisBackend(_Backend[Redis]):
     """Backend for the variant `Redis`: the server of the URL."""
 
     Config: ClassVar[type[Redis]] = Redis
-    # For the variant `Default`, when the store is a live client.
-    configuration_of = staticmethod(configuration_of)
 
     def __init__(self, config: Redis, context: Context) -> None:
         super().__init__(config, context, "url", (config.url,), 6379)
+
+    @staticmethod
+    def configuration_of(client: object) -> Redis | RedisCluster | RedisSentinel | None:
+        """For the variant `Default`, when the store is a live client."""
+        return configuration_of(client)
 
     async def _connect(self, until: float) -> RedisLink:
         return await self._link(await self._access(until, "url", None, NoSecret()), self._addresses[0])
@@ -150,7 +153,7 @@ class RedisClusterBackend(_Backend[RedisCluster]):
 
     def __init__(self, config: RedisCluster, context: Context) -> None:
         super().__init__(config, context, "urls", config.urls, 6379)
-        self.is_sharded = config.sharded_pub_sub
+        self.is_sharded: bool = config.sharded_pub_sub
         # What the last topology has named may be asked, too; the last link was to `_last`.
         self._known: list[Address] = []
         self._last: Address | None = None

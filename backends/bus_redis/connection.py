@@ -66,7 +66,7 @@ class Wire(asyncio.Protocol):
         self.on_end: Callable[[Exception], None] | None = None
         self.error: Exception | None = None
         # Connected, and the server has not said a word.
-        self.is_silent = False
+        self.is_silent: bool = False
         self._access = access
         self._address = address
         self._asked: deque[asyncio.Future[object]] = deque()
@@ -105,7 +105,7 @@ class Wire(asyncio.Protocol):
         """Called by the loop."""
         self._transport = cast("asyncio.Transport", transport)
         self.is_silent = True
-        self.write = self._transport.write
+        self.write: Callable[[bytes], None] = self._transport.write
         if self.error is not None:  # given up meanwhile
             self._transport.abort()
         elif self._address.port:

@@ -31,8 +31,8 @@ class Place:
     def __init__(self, channel: str) -> None:
         """Take a place, then see the others. Raises ConfigError: no directory is ours alone."""
         self._directory, self._name, self._lock = _take(channel)
-        self.endpoint = self._endpoint(self._name)
-        self.others = [
+        self.endpoint: str = self._endpoint(self._name)
+        self.others: list[str] = [
             self._endpoint(path.stem)
             for path in self._directory.glob("*.id")
             if path.stem != self._name and self._is_alive(path)

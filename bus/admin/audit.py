@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 MAX_SIZE = 10 * 1_048_576
 KEPT = 4
 
-log = logging.getLogger("bus.audit")
+log: logging.Logger = logging.getLogger("bus.audit")
 
 
 class Audit:
     """The trail of one state directory. `write` blocks."""
 
     def __init__(self, folder: Path, max_size: int = MAX_SIZE) -> None:
-        self.path = folder / "audit.jsonl"
+        self.path: Path = folder / "audit.jsonl"
         self._max_size = max_size
         # For metrics: what came of changes, since this process runs.
         self.outcomes: Counter[str] = Counter()
@@ -99,7 +99,7 @@ class Entry:
 
     def __init__(self, action: str, caller: Caller | None, state: str) -> None:
         self.action = action
-        self.by = caller.token.id if caller is not None else action
+        self.by: str = caller.token.id if caller is not None else action
         self.is_news = True
         self._stages: JsonObject = {}
         self.record: JsonObject = {

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bus.admin.secret_policy import SecretPolicy
     from bus.admin.store import Store
 
-log = logging.getLogger("bus.admin")
+log: logging.Logger = logging.getLogger("bus.admin")
 
 Validate = Literal["connect", "schema", "none"]
 
@@ -65,9 +65,9 @@ class Cutover:
         """`follows`: what is stored is what runs; else the node is configured by others."""
         self.node = node
         self._follows = follows
-        self.changed = Signal()
+        self.changed: Signal = Signal()
         # Why the stored object is not what the node runs on; "" when it is.
-        self.pending = ""
+        self.pending: str = ""
         self._store = store
         self._audit = audit
         self._policy = policy

@@ -15,7 +15,7 @@ from bus.errors import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
-log = logging.getLogger("bus.admin")
+log: logging.Logger = logging.getLogger("bus.admin")
 
 # Called with the name of each step, for tests that kill the process there.
 Hook = Callable[[str], object]

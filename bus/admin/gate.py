@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bus.admin.throttle import Buckets
     from bus.admin.tokens import Token, Tokens
 
-log = logging.getLogger("bus.audit")
+log: logging.Logger = logging.getLogger("bus.audit")
 
 MAX_HEADERS = 16_384
 FAILURES_PER_MINUTE = 10

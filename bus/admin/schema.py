@@ -49,9 +49,9 @@ class Schema:
     """The document, ready to be sent, and its ETag."""
 
     def __init__(self, variants: Sequence[type[Coordinator]]) -> None:
-        self.document = document(variants)
-        self.body = ijson.write(self.document)
-        self.etag = f'"{hashlib.sha256(self.body).hexdigest()[:32]}"'
+        self.document: JsonObject = document(variants)
+        self.body: bytes = ijson.write(self.document)
+        self.etag: str = f'"{hashlib.sha256(self.body).hexdigest()[:32]}"'
 
 
 def document(variants: Sequence[type[Coordinator]]) -> JsonObject:

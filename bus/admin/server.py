@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from bus.admin.listen import Tls
     from bus.config import Coordinator
 
-log = logging.getLogger("bus.admin")
+log: logging.Logger = logging.getLogger("bus.admin")
 
 LOOK = 1.0
 

@@ -62,10 +62,10 @@ class Store:
     def __init__(
         self, folder: Path, variants: Sequence[type[Coordinator]], hook: files.Hook = files.no_hook
     ) -> None:
-        self.path = folder / NAME
-        self.before = folder / f"{NAME}.1"
+        self.path: Path = folder / NAME
+        self.before: Path = folder / f"{NAME}.1"
         # Why the file cannot be used; "" while it can.
-        self.broken = ""
+        self.broken: str = ""
         self._folder = folder
         self._variants = variants
         self._hook = hook

@@ -26,7 +26,7 @@ from bus.errors import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
-log = logging.getLogger("bus.admin")
+log: logging.Logger = logging.getLogger("bus.admin")
 
 NAME = "tokens.toml"
 GET = "sysCoordinatorGet"
@@ -64,7 +64,7 @@ class Tokens:
     """The tokens of one state directory. `load` blocks; `authenticate` does not."""
 
     def __init__(self, folder: Path, given: Path | None = None) -> None:
-        self.path = folder / NAME
+        self.path: Path = folder / NAME
         self._folder = folder
         self._given = given
         self._tokens: dict[str, Token] = {}

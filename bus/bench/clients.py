@@ -32,6 +32,7 @@ class Channels:
     def __init__(self, side: str, role: str, index: int, nodes: int) -> None:
         # Sides that take turns at one server must not hear each other.
         everybody = [f"bench.{side}.{number}" for number in range(nodes)]
+        self.sends: str | None
         self.sends = None if role == "subscriber" else everybody[index] if role == "node" else everybody[0]
         self.hears: list[str] = []
         if role == "subscriber":

@@ -40,7 +40,7 @@ class Process:
     """One worker. `program`: the Python of another environment, and what it must find there."""
 
     def __init__(self, post: Post, program: tuple[str, dict[str, str]] | None = None) -> None:
-        self.name = f"{post.backend} {post.side} {post.role}"
+        self.name: str = f"{post.backend} {post.side} {post.role}"
         python, env = program or (sys.executable, environment())
         self._popen = subprocess.Popen(
             # -P: what is measured is what PYTHONPATH names, not what lies in the current folder.

@@ -50,17 +50,18 @@ def cost(events: int, do: Callable[[], object]) -> float:
     return best / events * 1e6
 
 
+def _times(costs: dict[str, float], before: list[Row]) -> float:
+    """How many times as much as in the first row, at most."""
+    return max(value / before[0].measured[name] for name, value in costs.items()) if before else 1.0
+
+
 async def waiting(scale: float) -> list[Row]:
     """Publishing, sending and reading while many events wait."""
     rows: list[Row] = []
     for number in WAITING:
         count = max(1_000, int(number * scale))
-        rows.append(
-            Row(
-                {"waiting": count},
-                {"publish_us": await _publish(count), "send_us": _send(count), "read_us": _read(count)},
-            )
-        )
+        costs = {"publish_us": await _publish(count), "send_us": _send(count), "read_us": _read(count)}
+        rows.append(Row({"waiting": count}, costs | {"times": _times(costs, rows)}))
     return rows
 
 
@@ -122,7 +123,8 @@ async def routes(scale: float) -> list[Row]:
                 for _ in range(BURST):
                     bus.subscribe(CacheInvalidated).close()
 
-            rows.append(Row({"routes": len(others)}, {"subscribe_us": cost(BURST, some)}))
+            costs = {"subscribe_us": cost(BURST, some)}
+            rows.append(Row({"routes": len(others)}, costs | {"times": _times(costs, rows)}))
         for other in others:
             other.close()
     return rows

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from bus import Gap, Overflow
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from bus import Bus, Loss
     from bus.bench.window import Window
@@ -32,11 +32,11 @@ class Tally:
 
     def __init__(self, expected: int, window: Window | None = None) -> None:
         self.expected = expected
-        self.count = 0
-        self.checksum = 0
-        self.lost = 0
-        self.began = 0.0
-        self.ended = 0.0
+        self.count: int = 0
+        self.checksum: int = 0
+        self.lost: int = 0
+        self.began: float = 0.0
+        self.ended: float = 0.0
         self.delays: list[int] = []
         # (when it came, when it was due) in ns, where the work wants it.
         self.log: list[tuple[int, int]] | None = None
@@ -93,9 +93,9 @@ class Counter:
     """
 
     def __init__(self, tally: Tally, is_timed: bool) -> None:
-        self.over = asyncio.Event()
+        self.over: asyncio.Event = asyncio.Event()
         # The same for who asks after each event: a call of `is_set` would be a tenth of the measured path.
-        self.is_over = False
+        self.is_over: bool = False
         count = checksum = 0
         mark = 1
 
@@ -124,7 +124,7 @@ class Counter:
             tally.tell(loss)
             settle()
 
-        self.got = got_timed if is_timed else got
+        self.got: Callable[[CacheInvalidated | Sized], None] = got_timed if is_timed else got
         self.told = told
         self.settle = settle
 

@@ -11,9 +11,9 @@ from bus.bench.load import Counter, Ends, together
 from bus.bench.work import BURST, SLOW_EVENTS, CacheInvalidated, Sized, event_of, event_type
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine
+    from collections.abc import AsyncGenerator, Callable, Coroutine
 
-    from bus import Subscription
+    from bus import Event, Subscription
     from bus.bench.load import Tally
     from bus.bench.window import Window
     from bus.bench.work import Work
@@ -31,7 +31,7 @@ class BusPublisher:
     """Publishes on a bus, with its back-pressure."""
 
     def __init__(self, bus: Bus) -> None:
-        self.publish = bus.publish
+        self.publish: Callable[[Event], int] = bus.publish
         self._room = bus.room
 
     async def bulk(self, work: Work, window: Window) -> None:
@@ -53,7 +53,7 @@ class BusSubscriber:
     """Takes events by `batch()`, by iterating, or by a callback."""
 
     # Longer than the bus repairs before it tells a Gap: silence beyond that is untold loss.
-    patience = 15.0
+    patience: float = 15.0
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus

@@ -22,11 +22,12 @@ SLACK = 0.25
 
 def complaints(
     repetitions: Sequence[Repetition], *, cores: int, seconds: float, tells_loss: bool,
-    per_second: int = 0, may_wait: bool = False,
+    per_second: int = 0, may_wait: bool = False, crowd: float = 1.0,
 ) -> list[str]:  # fmt: skip
     """Everything that is wrong with the repetitions of one side; `per_second` 0 = unpaced.
 
-    `may_wait`: the processes may wait for a server whose CPU is not known, or are slow on purpose.
+    `may_wait`: the processes may wait for a server whose CPU is not known, or are slow on purpose. `crowd`: how
+    many want each core; who waits for one is late.
     """
     found: list[str] = []
     for number, one in enumerate(repetitions, 1):
@@ -35,7 +36,13 @@ def complaints(
             for text in (
                 *counted(one, tells_loss),
                 *_timed(one, cores, seconds),
-                *(_kept_pace(one, per_second) if per_second else [] if may_wait else _was_busy(one)),
+                *(
+                    _kept_pace(one, per_second, SLACK * max(1.0, crowd))
+                    if per_second
+                    else []
+                    if may_wait
+                    else _was_busy(one)
+                ),
             )
         ]
     rates = {round(one.rate, 3) for one in repetitions}
@@ -80,8 +87,8 @@ def _was_busy(one: Repetition) -> list[str]:
     return [f"kept {share:.2f} cores busy; below {BUSY} something sleeps"]
 
 
-def _kept_pace(one: Repetition, per_second: int) -> list[str]:
+def _kept_pace(one: Repetition, per_second: int, slack: float) -> list[str]:
     planned = one.published / per_second
-    if abs(one.seconds - planned) <= planned * (TOLERANCE - 1) + SLACK:
+    if abs(one.seconds - planned) <= planned * (TOLERANCE - 1) + slack:
         return []
     return [f"came within {one.seconds:.3f} s instead of {planned:.3f} s"]

@@ -33,7 +33,7 @@ SendBurst = Callable[[list[bytes]], Awaitable[object]]
 class Queue:
     """Both ends of an `asyncio.Queue` for each subscriber."""
 
-    patience = 60.0
+    patience: float = 60.0
 
     def __init__(self) -> None:
         self._queues = [asyncio.Queue[CacheInvalidated | Sized]()]
@@ -133,14 +133,14 @@ class Receiver:
     """
 
     # What is dropped nobody tells: when it stays silent for so long, the rest is lost.
-    patience = 2.0
+    patience: float = 2.0
 
     def __init__(self) -> None:
         self._counter: Counter | None = None
         self._got: Callable[[CacheInvalidated | Sized], object] | None = None
         self._decode: Callable[[bytes], CacheInvalidated | Sized] = _decoder(0)
         # Of a slow consumer: who reads awaits `rest` after each event.
-        self.pause = 0.0
+        self.pause: float = 0.0
         self._since = 0
 
     def listen(self, tally: Tally, work: Work) -> Coroutine[object, object, None]:

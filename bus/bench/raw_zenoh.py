@@ -64,7 +64,7 @@ class ZenohPublisher:
 class ZenohSubscriber(Receiver):
     """A ring, a thread that empties it, and the loop that decodes."""
 
-    patience = 1.0
+    patience: float = 1.0
 
     def __init__(self, subscriber: zenoh.Subscriber[zenoh.handlers.Handler[zenoh.Sample]]) -> None:
         super().__init__()

@@ -94,7 +94,7 @@ class TcpPublisher(asyncio.Protocol):
 class TcpSubscriber(asyncio.Protocol):
     """Cuts the stream into frames, decodes them, and wakes one reader for each burst."""
 
-    patience = 5.0
+    patience: float = 5.0
 
     def __init__(self, size: int) -> None:
         self._types = EventTypes()

@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "describe": ("bus.cli.describe", "the fields of the Coordinator"),
     "validate": ("bus.cli.validate", "check a configuration file"),
     "config": ("bus.cli.config", "where each setting of a node comes from"),
-    "schema": ("bus.cli.schema", "what the events of a release look like, and whether the next one fits"),
+    "schema": ("bus.cli.schema", "what events look like; compare two releases"),
     "doctor": ("bus.cli.doctor", "find what is wrong with a connection, and who hears whom"),
     "watch": ("bus.cli.watch", "show events as they come"),
     "publish": ("bus.cli.publish", "send an event"),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from bus.cli.target import Target
 
-log = logging.getLogger("bus.cli.http")
+log: logging.Logger = logging.getLogger("bus.cli.http")
 
 Json = dict[str, object]
 

@@ -154,17 +154,19 @@ def _migrate(out: output.Output, arguments: argparse.Namespace) -> int:
 def unwrapped(content: Json) -> Json:
     """The settings, or the Coordinator, out of what other places put around it."""
     responses = content.get("methodResponses")
-    if isinstance(responses, list):
-        for response in cast("list[object]", responses):
-            match response:
-                case [str(), {"list": list()} as inner, *_]:
-                    return unwrapped(cast("Json", inner))
-                case _:
-                    continue
-    match content:
-        case {"list": [{"@type": _} as one, *_]} | {"version": _, "object": {"@type": _} as one}:
-            return unwrapped(cast("Json", one))
-        case {"@type": _, "id": "singleton"}:
-            return {name: value for name, value in content.items() if name != "id"}
-        case _:
-            return content
+    for response in cast("list[object]", responses) if isinstance(responses, list) else []:
+        items = cast("list[object]", response) if isinstance(response, list) else []
+        if len(items) > 1 and "list" in (inner := _object(items[1])):
+            return unwrapped(inner)
+    listed = content.get("list")
+    if isinstance(listed, list) and listed:
+        return unwrapped(_object(cast("list[object]", listed)[0]))
+    if "version" in content and "object" in content:
+        return unwrapped(_object(content["object"]))
+    if "@type" in content and content.get("id") == "singleton":
+        return {name: value for name, value in content.items() if name != "id"}
+    return content
+
+
+def _object(value: object) -> Json:
+    return cast("Json", value) if isinstance(value, dict) else {}

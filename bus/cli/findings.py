@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Seconds that two clocks on the wall may be apart before it is said.
 SKEW = 2.0
 # Reasons to refuse a frame that mean no harm.
-HARMLESS = {"own", "unknown", "stale"}
+HARMLESS = {"own", "unknown", "stale", "stranger"}
 MOST_NAMED = 8
 
 
@@ -50,6 +50,8 @@ class Examined(NamedTuple):
     untold: list[str]
     # Our own link gives no timestamps of the broker although its backend could (rule 14).
     is_timeless: bool
+    # Reason -> frames that this observer itself has refused.
+    refused: dict[str, int]
 
     @property
     def up(self) -> list[NodeView]:
@@ -72,6 +74,7 @@ def examine(node: Observer) -> Examined:
             connection.backend.features.broker_time and link.outlet.echo_stamp < 0
             for link, connection in links
         ),
+        dict(node.engine.refused),
     )  # fmt: skip
 
 
@@ -105,6 +108,7 @@ def judged(examined: Examined) -> Iterator[Check]:
             "broker", "topic", "warn", "it puts no time of its own on messages: old news cannot be told",
             "set message.timestamp.type=LogAppendTime for the topic",
         )  # fmt: skip
+    yield from _seals(examined.refused)
     for name in examined.foreign:
         yield Check(
             "version", name, "fail", "it speaks no version of the protocol that this release speaks",
@@ -127,6 +131,22 @@ def judged(examined: Examined) -> Iterator[Check]:
                 "events", view.node, "warn", f"has lost {view.lost} events of the others, and was told so"
             )
     yield from _releases(examined)
+
+
+def _seals(refused: dict[str, int]) -> Iterator[Check]:
+    """Who has the cluster key, and who has not: judged by what came here while we listened."""
+    if count := refused.get("sealed"):
+        yield Check(
+            "seal", "observer", "fail", f"{count} frames are sealed, and no cluster key was given",
+            "give the key of the cluster: keyFile, BUS_KEY_FILE, --key-file",
+        )  # fmt: skip
+    for reason, said in (
+        ("unsealed", "came without the cluster key: a node that has none, or a stranger"),
+        ("key", "are sealed with a key that this machine does not have"),
+        ("forged", "are damaged or forged"),
+    ):
+        if count := refused.get(reason):
+            yield Check("seal", "observer", "warn", f"{count} frames {said}", "docs/security.md")
 
 
 def _unheard(examined: Examined) -> Iterator[Check]:

@@ -128,7 +128,7 @@ class Observer(Node):
     """A node that only listens, and on request asks all others how they stand."""
 
     def __init__(self, cluster: str, name: str | None, key: ClusterKey | None = None) -> None:
-        self.sink = Sink()
+        self.sink: Sink = Sink()
         # Epoch -> its answer to our newest question.
         self.told: dict[int, Told] = {}
         self._asked_at = 0.0
@@ -141,7 +141,7 @@ class Observer(Node):
     def start(self, loop: Loop, types: Declared | None = None) -> None:
         """Begin to live in `loop`."""
         super().start(loop, types)
-        self.news = Waker(loop)
+        self.news: Waker = Waker(loop)
         self.sink.wake = self.news.set
         self.engine.ledger.on_report = self._take
 

@@ -49,10 +49,10 @@ class Output:
     """Where a command writes."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        self.is_json = bool(getattr(arguments, "json", False))
+        self.is_json: bool = bool(getattr(arguments, "json", False))
         self._is_quiet = bool(getattr(arguments, "quiet", False))
         self._color: str = getattr(arguments, "color", "auto")
-        self.is_terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        self.is_terminal: bool = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
     # -- data --------------------------------------------------------------------------------------
 

@@ -48,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nodes", type=int, default=3, help="number of nodes (default 3)")
     parser.add_argument("--seconds", type=float, default=8.0, help="how long (default 8)")
     parser.add_argument("--kill", action="store_true", help="SIGKILL and restart a node half way")
+    parser.add_argument("--sealed", action="store_true", help="with a cluster key: every frame is sealed")
     parser.add_argument("--json", action="store_true", help="print the ledger as one line of JSON")
 
 
@@ -144,7 +145,7 @@ def _plan(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> hos
     url = url or SYSTEMS[backend].url
     try:
         # Validates the URL and that the client library is installed, without any I/O.
-        Bus.open(url, cluster=cluster)
+        Bus.open(url, cluster=cluster, key=secrets.token_hex(32) if arguments.sealed else None)
     except ConfigError as error:
         parser.error(str(error))
-    return host.Plan(backend, url, cluster, nodes, seconds, arguments.kill)
+    return host.Plan(backend, url, cluster, nodes, seconds, arguments.kill, arguments.sealed)

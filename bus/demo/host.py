@@ -6,6 +6,7 @@ Nothing of a run outlives it: whatever happens, `run` closes every node before i
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -38,6 +39,7 @@ class Plan(msgspec.Struct, frozen=True):
     nodes: int
     seconds: float
     kill: bool
+    sealed: bool = False
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -47,6 +49,13 @@ class Result(msgspec.Struct, frozen=True):
     seconds: float
     totals: Counters
     rows: int
+
+
+def _new_key(path: Path) -> str:
+    """A cluster key for this run, in a file that only its user can read."""
+    path.touch(0o600)
+    path.write_text(secrets.token_hex(32))
+    return str(path)
 
 
 async def run(plan: Plan, folder: Path, rows: int, progress: Progress) -> Result:
@@ -76,12 +85,13 @@ class Host:
         self._started: float | None = None
         self._killed: ProcessNode | None = None
         self.nodes: list[Node] = []
+        key_file = _new_key(folder / "cluster.key") if plan.sealed else None
         for number in range(1, plan.nodes + 1):
             setup = Setup(
                 name=f"node-{number}", url=plan.url, cluster=plan.cluster,
                 peers=plan.nodes - 1, database=str(self._database), rows=rows,
                 receipts=str(folder / f"node-{number}"),
-                writes_per_second=WRITES_PER_SECOND / plan.nodes,
+                writes_per_second=WRITES_PER_SECOND / plan.nodes, key_file=key_file,
             )  # fmt: skip
             if plan.backend == "memory":
                 self.nodes.append(TaskNode(setup))

@@ -21,6 +21,7 @@ from contextlib import ExitStack
 import msgspec
 
 from bus import Bus, Closed, Event, Loss, Subscription
+from bus.config import File
 from bus.demo.cache import Cache, Judge
 from bus.demo.database import Database, Record
 from bus.demo.receipts import Receipts
@@ -57,6 +58,8 @@ class Setup(msgspec.Struct, frozen=True):
     rows: int
     receipts: str
     writes_per_second: float
+    # The file with the cluster key; None: frames are not sealed.
+    key_file: str | None = None
 
 
 class Member:
@@ -214,7 +217,8 @@ async def run(setup: Setup, hear: Callable[[], Awaitable[str]], say: Callable[[s
 
 async def _live(setup: Setup, hear: Callable[[], Awaitable[str]], say: Callable[[str], None]) -> None:
     with ExitStack() as stack:
-        async with Bus.open(setup.url, node=setup.name, cluster=setup.cluster) as bus:
+        key = File(setup.key_file) if setup.key_file else None
+        async with Bus.open(setup.url, node=setup.name, cluster=setup.cluster, key=key) as bus:
             member = Member(setup, bus, stack)
             async with bus.subscribe(RowChanged) as inbox, asyncio.TaskGroup() as tasks:
                 background = [

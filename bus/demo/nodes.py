@@ -34,8 +34,8 @@ class Node(ABC):
     """The common part: lives, words and answers."""
 
     def __init__(self, setup: Setup) -> None:
-        self.name = setup.name
-        self.is_open = False
+        self.name: str = setup.name
+        self.is_open: bool = False
         self._setup = setup
         self._answers: asyncio.Queue[str] = asyncio.Queue()
         # (file of receipts, born, died)

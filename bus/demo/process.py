@@ -51,7 +51,7 @@ async def _listen(stdin: asyncio.StreamReader, words: asyncio.Queue[str]) -> Non
         words.put_nowait(line.decode().strip())
 
 
-if __name__ == "__main__":
+def _run() -> None:
     # Ctrl-C goes to the whole group; the host decides what becomes of us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
@@ -59,3 +59,7 @@ if __name__ == "__main__":
         asyncio.run(_main())
     except (BusError, TimeoutError) as error:
         sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    _run()

@@ -43,7 +43,7 @@ class Receipts:
 
     def __init__(self, path: str | Path, epoch: int, baseline: Callable[[int], int]) -> None:
         """`baseline` gives the first number that is due of a sender epoch."""
-        self.counters = Counters(epoch)
+        self.counters: Counters = Counters(epoch)
         self._accounts: dict[int, Account] = {}
         self._baseline = baseline
         self._changed: set[int] = set()

@@ -74,7 +74,7 @@ class Catalog:
         *, asks: bool,
     ) -> None:  # fmt: skip
         self.ours: Declared = Nothing()
-        self.revision = 0
+        self.revision: int = 0
         self._log = log
         self._repair = repair
         self._peers = peers
@@ -145,7 +145,7 @@ class Catalog:
             del self._parts[body.digest]
             self._keep(body.digest, parts)
             self._adopt(body.digest)
-        self._bound(self._parts)
+        _bound(self._parts)
 
     def _adopt(self, digest: int) -> None:
         for peer in self._peers.values():
@@ -160,14 +160,12 @@ class Catalog:
 
     def _keep(self, digest: int, types: Mapping[Tag, bytes]) -> None:
         self._known.pop(digest, None)
-        self._bound(self._known)
+        forgotten = _bound(self._known)
         self._known[digest] = types
-
-    def _bound(self, table: dict[int, Mapping[Tag, bytes]] | dict[int, dict[Tag, bytes]]) -> None:
-        """Oldest first: peers keep what they have, only late comers ask again."""
-        size = sum(64 + len(one) for types in table.values() for one in types.values())
-        while size > KNOWN_BYTES:
-            size -= sum(64 + len(one) for one in table.pop(next(iter(table))).values())
+        for peer in self._peers.values():
+            # What was found out about its types stays; for a new one it is asked again.
+            if peer.digest in forgotten:
+                peer.types = None
 
     # -- asking ------------------------------------------------------------------------------------
 
@@ -201,3 +199,16 @@ class Catalog:
             wanted.ask_in -= step
             if wanted.peer.is_over or wanted.peer.is_told:
                 del self._wanted[epoch]
+
+
+def _bound(table: dict[int, Mapping[Tag, bytes]] | dict[int, dict[Tag, bytes]]) -> set[int]:
+    """Forget the oldest until the rest fits; returns the digests that are forgotten."""
+    sizes = {digest: 64 + sum(64 + len(one) for one in types.values()) for digest, types in table.items()}
+    size, forgotten = sum(sizes.values()), set[int]()
+    for digest, one in sizes.items():
+        if size <= KNOWN_BYTES:
+            break
+        size -= one
+        forgotten.add(digest)
+        del table[digest]
+    return forgotten

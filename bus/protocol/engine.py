@@ -53,8 +53,8 @@ class Engine:
         self.observer = observer
         self.generation = 0
         self.refused: Counter[str] = Counter()
-        self.log = Log(epoch, limits)
-        self.append = self.log.append
+        self.log: Log = Log(epoch, limits)
+        self.append: Callable[[bytes], int] = self.log.append
         self.outlets: list[Outlet] = []
         self.peers: dict[int, Peer] = {}
         self._limits = limits
@@ -65,8 +65,8 @@ class Engine:
         self._counter = 0
         self._hold = Hold(limits.hold_bytes)
         self._repair = Repair(self.log, self.outlets)
-        self.ledger = Ledger(self.log, self.peers, self._repair)
-        self.catalog = Catalog(self.log, self._repair, self.peers, random, asks=not observer)
+        self.ledger: Ledger = Ledger(self.log, self.peers, self._repair)
+        self.catalog: Catalog = Catalog(self.log, self._repair, self.peers, random, asks=not observer)
         self._names = Names()
         self._names.beat(node, epoch, now)
         # Peers that the clocks still run for; the dead and the departed cost nothing per tick.

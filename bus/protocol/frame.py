@@ -29,7 +29,7 @@ def _fastest_crc32() -> Callable[[bytes | memoryview, int], int]:
     return cast("Callable[[bytes | memoryview, int], int]", module.crc32)
 
 
-crc32 = _fastest_crc32()
+crc32: Callable[[bytes | memoryview, int], int] = _fastest_crc32()
 
 MAGIC = 0xB05C
 VERSION = 1

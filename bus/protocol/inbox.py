@@ -26,9 +26,9 @@ class Chunk(Generic[E]):
     __slots__ = ("each", "events", "start")
 
     def __init__(self, events: list[E], each: int) -> None:
-        self.events = events
-        self.start = 0
-        self.each = each
+        self.events: list[E] = events
+        self.start: int = 0
+        self.each: int = each
 
 
 class Losses:
@@ -37,8 +37,8 @@ class Losses:
     __slots__ = ("dropped", "final", "told")
 
     def __init__(self) -> None:
-        self.dropped = 0
-        self.final = False
+        self.dropped: int = 0
+        self.final: bool = False
         self.told: dict[tuple[type[Loss], int | None], Gap | Resync] = {}
 
     def add(self, loss: Loss) -> None:
@@ -94,10 +94,10 @@ class Inbox(Generic[E]):
     """A bounded queue of events with told loss; `drop` says which events go when it is full."""
 
     def __init__(self, capacity: int, max_bytes: int, drop: DropPolicy = "oldest") -> None:
-        self.count = 0
-        self.bytes = 0
-        self.dropped = 0
-        self.is_closed = False
+        self.count: int = 0
+        self.bytes: int = 0
+        self.dropped: int = 0
+        self.is_closed: bool = False
         self._capacity = capacity
         self._max_bytes = max_bytes
         self._drop = drop

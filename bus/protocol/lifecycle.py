@@ -45,8 +45,8 @@ class Lifecycle:
 
     def __init__(self, proof: ProofKind, uniform: Callable[[float, float], float]) -> None:
         self.state: LinkState = "CONNECTING"
-        self.alone = False
-        self.was_ready = False
+        self.alone: bool = False
+        self.was_ready: bool = False
         # Failures in a row that are tried again; after one more it is FATAL. None: no limit.
         self.max_reconnects: int | None = None
         self._proof = proof

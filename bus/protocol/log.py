@@ -59,10 +59,10 @@ class Lane(list[bytes]):
     def __init__(self, light: int) -> None:
         super().__init__()
         # Numbers that precede the first one here.
-        self.base = 0
-        self.full = 1
+        self.base: int = 0
+        self.full: int = 1
         # An event up to this size is only counted; a larger one is weighed when it is appended.
-        self.light = light
+        self.light: int = light
         self.marks: list[Mark] = []
 
 
@@ -72,14 +72,14 @@ class Entry:
     __slots__ = ("count", "data", "first", "marks", "repeated", "sealed", "size", "start")
 
     def __init__(self, first: int, count: int, data: bytes | list[bytes], size: int, start: int) -> None:
-        self.first = first
-        self.count = count
-        self.data = data
-        self.size = size
+        self.first: int = first
+        self.count: int = count
+        self.data: bytes | list[bytes] = data
+        self.size: int = size
         # Bytes appended to the log before this entry: the difference of two is what lies between.
-        self.start = start
-        self.sealed = inf
-        self.repeated = -1.0
+        self.start: int = start
+        self.sealed: float = inf
+        self.repeated: float = -1.0
         # The traces that some of its events belong to.
         self.marks: list[Mark] = []
 
@@ -106,11 +106,11 @@ class Log:
 
     def __init__(self, epoch: int, limits: Limits, frame_size: int = 65_536) -> None:
         self.epoch = epoch
-        self.first = 1
-        self.newest_us = 0
-        self.appended = 0
+        self.first: int = 1
+        self.newest_us: int = 0
+        self.appended: int = 0
         self._limits = limits
-        self.lane = Lane(min(LIGHT, limits.event))
+        self.lane: Lane = Lane(min(LIGHT, limits.event))
         self._heavy = 0
         self.resize(frame_size)
         self._open_since = (0, 0.0)

@@ -69,47 +69,47 @@ class Outlet:
 
     def __init__(self, sizes: Sizes, rotation: int, seal: Sealer | None = None) -> None:
         self._seal = seal
-        self.limit = sizes.frame
+        self.limit: int = sizes.frame
         # What frames grow to: after a death with large frames less than the link may carry, however fast
         # they are confirmed. A server may confirm a frame, and cut off whoever listens because of it.
-        self.bound = sizes.max_frame
+        self.bound: int = sizes.max_frame
         self._trust = TRUST
         self._trusted_since: float | None = None
         self._is_trial = False
         self.fit(sizes)
-        self.cursor = 1
-        self.confirmed = 0
-        self.is_up = False
-        self.is_ready = False
-        self.hello = True
-        self.beat_in = 0.0
-        self.beat_at = -inf
+        self.cursor: int = 1
+        self.confirmed: int = 0
+        self.is_up: bool = False
+        self.is_ready: bool = False
+        self.hello: bool = True
+        self.beat_in: float = 0.0
+        self.beat_at: float = -inf
         self.byes = 0
         # Kind and body of control frames that wait; stamped when they go (rule 8).
         self.control: deque[tuple[int, bytes]] = deque()
         # The digest of the event types that this connection was told last, and when.
-        self.types_told = 0
-        self.types_at = -inf
+        self.types_told: int = 0
+        self.types_at: float = -inf
         # Asker -> the entries that it waits for, by their first numbers, descending.
         self.repeats: dict[int, list[int]] = {}
         # The union of these, without what was repeated for another asker meanwhile.
         self.unrepeated: set[int] = set()
-        self.beat_after_repeats = False
+        self.beat_after_repeats: bool = False
         self.frames_since_repeat = 0
         self.flights: deque[Flight] = deque()
-        self.beats = 0
+        self.beats: int = 0
         # The last ones that were confirmed: a server may confirm a frame, and die of it, or cut off all
         # who listen.
         self._landed: deque[Flight] = deque(maxlen=WINDOW)
-        self.fastest = inf
+        self.fastest: float = inf
         self.suspects: frozenset[int] = frozenset()
         # The newest frame of ours that came back: our stamp, and the broker's (rule 14).
         self._echo_us = 0
-        self.echo_stamp = -inf
+        self.echo_stamp: float = -inf
         # Evidence since the supervisor last looked (rule 10).
-        self.echoed = False
-        self.heard = False
-        self.listed = False
+        self.echoed: bool = False
+        self.heard: bool = False
+        self.listed: bool = False
         # Who lists us on this link: proves it both ways, for `reconfigure` (rule 9).
         self.listed_by: set[int] = set()
         # Our `sent_us` when the connection was made, and the newest one that a peer says it has heard on it.

@@ -66,55 +66,55 @@ class Hold:
     __slots__ = ("limit", "used")
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.used = 0
+        self.limit: int = limit
+        self.used: int = 0
 
 
 class Peer:
     """One epoch of one node, from its first heartbeat on (rule 1)."""
 
     def __init__(self, beat: Heartbeat, epoch: int, next_seq: int, sink: Sink, hold: Hold) -> None:
-        self.node = beat.name
+        self.node: str = beat.name
         self.epoch = epoch
         self.baseline = next_seq
-        self.next = next_seq
-        self.target = next_seq - 1
-        self.last = 0
-        self.held = 1
+        self.next: int = next_seq
+        self.target: int = next_seq - 1
+        self.last: int = 0
+        self.held: int = 1
         # When its newest heartbeat was sent, and its newest frame of any kind.
-        self.beat_us = -1
+        self.beat_us: int = -1
         self.newest_us = 0
         self.via: object = None
-        self.unheard = 0.0
-        self.silent = 0.0
-        self.stuck = 0.0
-        self.ask_in = 0.0
-        self.tries = 0
+        self.unheard: float = 0.0
+        self.silent: float = 0.0
+        self.stuck: float = 0.0
+        self.ask_in: float = 0.0
+        self.tries: int = 0
         self.is_down = False
-        self.is_told = False
-        self.is_bye = False
-        self.lists_us = False
-        self.uptime_us = 0
+        self.is_told: bool = False
+        self.is_bye: bool = False
+        self.lists_us: bool = False
+        self.uptime_us: int = 0
         # When it was started, by the clock of this node; what travelled fastest is nearest to the truth.
         self.born = inf
-        self.digest = 0
-        self.generation = 0
+        self.digest: int = 0
+        self.generation: int = 0
         # Its event types (tag -> description), once they are known; see `catalog`.
         self.types: Mapping[int | str, bytes] | None = None
         # What the sink has found out about them; the core does not look at it, only takes it away.
         self.vetting: object = None
-        self.vetted = -1
+        self.vetted: int = -1
         # Its next events wait until their types are known; `is_final`: no longer.
-        self.is_unjudged = False
-        self.is_final = False
-        self.position = 0  # how far it has heard us, by its own words
-        self.lost_of_us = 0
+        self.is_unjudged: bool = False
+        self.is_final: bool = False
+        self.position: int = 0  # how far it has heard us, by its own words
+        self.lost_of_us: int = 0
         self.latency: float | None = None
-        self.delivered = 0
-        self.repaired = 0
-        self.lost = 0
-        self.duplicates = 0
-        self.implausible = 0
+        self.delivered: int = 0
+        self.repaired: int = 0
+        self.lost: int = 0
+        self.duplicates: int = 0
+        self.implausible: int = 0
         self.gaps: list[tuple[int, int]] = []
         self.account_of_us: Account | None = None
         # Whom it hears, by its own words: epoch -> (its stamp when it said so, what it said).

@@ -115,7 +115,7 @@ class FakeSystem:
         close: Iterable[Step] = (), features: Features | None = None, is_silent: bool = False,
         faults: dict[type[BaseException], Fault | None] | None = None,
     ) -> None:  # fmt: skip
-        self.features = features or Features()
+        self.features: Features = features or Features()
         self.is_silent = is_silent
         self.faults: dict[type[BaseException], Fault | None] = {
             OSError: Fault.UNREACHABLE, LinkError: Fault.UNREACHABLE, **(faults or {}),
@@ -217,9 +217,9 @@ class FakeLink:
 
     def __init__(self, system: FakeSystem, context: Context) -> None:
         self.context = context
-        self.is_open = False
-        self.is_released = False
-        self.released = anyio.Event()
+        self.is_open: bool = False
+        self.is_released: bool = False
+        self.released: anyio.Event = anyio.Event()
         self.sent: list[bytes] = []
         self.calls: list[str] = []
         self._system = system

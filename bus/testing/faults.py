@@ -46,8 +46,9 @@ class MemoryFaults:
 
     `drop` and `duplicate` are probabilities per frame and receiver, `delay` is (shortest, longest)
     in seconds, drawn for each frame, so that frames may overtake each other; all three can be
-    changed at any time. A node hears its own frames undisturbed unless it is cut off. Delays need
-    asyncio. One block at a time, in the thread of the buses.
+    changed at any time. Frames for which `loses(frame)` is true are lost as well. A node hears its
+    own frames undisturbed unless it is cut off. Delays need asyncio. One block at a time, in the
+    thread of the buses.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class MemoryFaults:
         self.delay = delay
         # Frames between two nodes for which it is true are lost: those of one kind, for example.
         self.loses: Callable[[bytes], bool] | None = None
-        self.dropped = 0
+        self.dropped: int = 0
         self._seed = seed
         self._randoms: dict[tuple[str, str], Random] = {}
         self._cuts: set[tuple[str, str]] = set()

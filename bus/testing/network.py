@@ -80,13 +80,13 @@ class SimNetwork:
         typed: bool = False,
         core: Core | None = None,
     ) -> None:
-        self.random = Random(seed)
-        self.now = 0.0
-        self.links = list(links)
-        self.limits = limits or Limits()
-        self.sizes = sizes or Sizes()
+        self.random: Random = Random(seed)
+        self.now: float = 0.0
+        self.links: list[tuple[float, float]] = list(links)
+        self.limits: Limits = limits or Limits()
+        self.sizes: Sizes = sizes or Sizes()
         self.proof: ProofKind | None = proof
-        self.echo = proof == "echo" if echo is None else echo
+        self.echo: bool = proof == "echo" if echo is None else echo
         self.drop = drop
         self.duplicate = duplicate
         self.reorder = reorder
@@ -94,16 +94,16 @@ class SimNetwork:
         self.tick = tick
         self.confirm = confirm
         self.keeps = keeps
-        self.keys = tuple(keys)
+        self.keys: tuple[bytes, ...] = tuple(keys)
         self.typed = typed
         # The server's clock, in seconds ahead of ours.
-        self.server_ahead = 1e9
-        self.core = core or Core()
-        self.oracle = Oracle(self)
+        self.server_ahead: float = 1e9
+        self.core: Core = core or Core()
+        self.oracle: Oracle = Oracle(self)
         self.nodes: dict[str, SimNode] = {}
         # How often each broker was restarted: what was in flight then is lost.
-        self.restarts = [0 for _ in self.links]
-        self.sent = 0
+        self.restarts: list[int] = [0 for _ in self.links]
+        self.sent: int = 0
         # What the servers keep: when it was sent, the link, the frame, the server's stamp.
         self._kept: deque[tuple[float, int, bytes, float]] = deque()
         # Outage -> when it ended; infinite while it lasts. See `was_away`.

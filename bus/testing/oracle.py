@@ -50,7 +50,7 @@ class Stream:
         self.taken = 0
         self.heard_at = now
         # When the last Resync was told.
-        self.told_at = -inf
+        self.told_at: float = -inf
 
     @property
     def is_end_told(self) -> bool:

@@ -14,7 +14,7 @@ from bus.testing.losses import Losses
 
 # nats_server, redis_server, valkey_server, redis_cluster, redis_sentinel, zenoh_router, kafka_server for the
 # session; broker_of for one test.
-pytest_plugins = ["bus.testing.brokers.fixtures"]
+pytest_plugins: list[str] = ["bus.testing.brokers.fixtures"]
 
 __all__ = ["bus_losses"]
 

@@ -51,17 +51,19 @@ class Schedule:
         # Another generator than the network's: the plan does not depend on how it is carried out.
         self._random = random = Random(f"schedule {seed}")
         self.names = "abcde"[: random.randint(2, 5)]
-        self.links = random.choice(_LINKS)
+        self.links: tuple[tuple[float, float], ...] = random.choice(_LINKS)
         self.proof: ProofKind | None = random.choice(_PROOFS)
-        self.drop = random.choice((0.0, 0.0, 0.01, 0.2))
-        self.duplicate = random.choice((0.0, 0.05))
-        self.reorder = random.choice((0.0, 0.0, 0.1))
-        self.corrupt = random.choice((0.0, 0.0, 0.02))
-        self.confirm = random.choice((0.0, 0.0, 0.003, 0.3))
+        self.drop: float = random.choice((0.0, 0.0, 0.01, 0.2))
+        self.duplicate: float = random.choice((0.0, 0.05))
+        self.reorder: float = random.choice((0.0, 0.0, 0.1))
+        self.corrupt: float = random.choice((0.0, 0.0, 0.02))
+        self.confirm: float = random.choice((0.0, 0.0, 0.003, 0.3))
         self.log = random.choice(("large", "large", "3 KB", "4 s"))
         self.hold = random.choice((16 << 20, 16 << 20, 3_000))
         self.frame = random.choice((65_536, 1_024))
         self.max_message = random.choice((1 << 20, 1 << 20, 1_300))
+        self.rate: float
+        self.burst: int
         self.rate, self.burst = random.choice(((0.5, 1), (0.5, 20), (2.0, 4), (2.0, 20), (6.0, 1), (6.0, 4)))
         if self.confirm > 0.1:
             # Two frames in 0.3 s are all that such a link carries. Where that does not suffice for what
@@ -74,13 +76,13 @@ class Schedule:
         # Drawn last: what an older seed does stays as it was.
         if random.random() < 0.2:
             self._add_lie()
-        self.keeps = 60.0 if self.proof == "echo" and random.random() < 0.5 else 0.0
+        self.keeps: float = 60.0 if self.proof == "echo" and random.random() < 0.5 else 0.0
         if self.keeps:
             self._set_clock()
-        self.is_sealed = random.random() < 0.25
-        self.is_typed = random.random() < 0.25
+        self.is_sealed: bool = random.random() < 0.25
+        self.is_typed: bool = random.random() < 0.25
         self.steps.sort(key=lambda step: step.at)
-        self.length = max([4.0, *(step.at for step in self.steps)]) + 0.5
+        self.length: float = max([4.0, *(step.at for step in self.steps)]) + 0.5
 
     # -- the plan ----------------------------------------------------------------------------------
 

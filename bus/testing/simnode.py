@@ -22,7 +22,7 @@ from bus.testing.subscriber import Subscriber
 from bus.testing.truth import Life, Received, Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from bus.protocol.engine import Engine
     from bus.protocol.inbox import DropPolicy
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 LARGEST_HEARTBEAT = 512
 _KINDS = {DATA: "data", HEARTBEAT: "heartbeat", REQUEST: "request", REPORT: "report", TYPES: "types"}
 
-encode = msgspec.msgpack.Encoder().encode
+encode: Callable[[object], bytes] = msgspec.msgpack.Encoder().encode
 
 
 class SimLink:
@@ -53,7 +53,7 @@ class SimTypes:
 
     def __init__(self, name: str) -> None:
         self.described: dict[int | str, bytes] = {name: encode([[name, "int", True]])}
-        self.digest = crc32(name.encode()) + 1
+        self.digest: int = crc32(name.encode()) + 1
 
 
 class SimNode:
@@ -66,7 +66,7 @@ class SimNode:
         self.net = net
         self.name = name
         self.alias = alias
-        self.keys = tuple(keys)
+        self.keys: tuple[bytes, ...] = tuple(keys)
         self.seal: Seal | None = None
         self.received: list[Received | Loss] = []
         self.changes: list[Change] = []
@@ -75,11 +75,11 @@ class SimNode:
         self.lives: list[Life] = []
         # Frames sent, by kind: "data", "repeat", "heartbeat", "request", "report".
         self.sent: Counter[str] = Counter()
-        self.is_running = False
-        self.is_frozen = False
-        self.is_closing = False
+        self.is_running: bool = False
+        self.is_frozen: bool = False
+        self.is_closing: bool = False
         # Seconds between two looks at the network: a slow node finds its frames late, and many at once.
-        self.lag = 0.0
+        self.lag: float = 0.0
         # (receiver, link) -> arrival of the last frame, so that one connection keeps the order.
         self.arrivals: dict[tuple[str, int], float] = {}
         self._ahead = net.random.uniform(1, 1e6)

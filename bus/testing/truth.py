@@ -43,15 +43,15 @@ class Life:
         self.epoch = epoch
         self.born = born
         self.end: str | None = None
-        self.ended_at = 0.0
+        self.ended_at: float = 0.0
         self.events: list[bytes] = []
         self.bodies: list[object] = []
         self.times: list[float] = []
         self.forged: list[tuple[int, int]] = []
         self.newest_us = 0
-        self.froze_at = 0.0
-        self.thawed_at = 0.0
-        self.frozen_for = 0.0
+        self.froze_at: float = 0.0
+        self.thawed_at: float = 0.0
+        self.frozen_for: float = 0.0
 
     @property
     def last(self) -> int:

@@ -44,7 +44,6 @@ NOT_JSON: list[tuple[str, bytes]] = [
     ("NaN", GOOD.replace(b"null", b"NaN")),
     ("Infinity", GOOD.replace(b"null", b"-Infinity")),
     ("1e999", GOOD.replace(b"null", b"1e999")),
-    ("10 to the power of 400", GOOD.replace(b"null", b"1" + b"0" * 400)),
     ("no character", GOOD.replace(b"c1", "\uffff".encode())),
     ("no character, by escape", GOOD.replace(b"c1", b"\\uFDD0")),
     ("no character, by a pair", GOOD.replace(b"c1", b"\\ud83f\\udffe")),

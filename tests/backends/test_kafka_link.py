@@ -12,12 +12,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from bus import opening, progress
+from bus.cli.findings import examine
+from bus.cli.observer import Observer
 from bus.errors import ConfigError, Fault, LinkError
+from bus.isolation import current_loop
 from bus.testing.brokers import Broker
 from bus.testing.brokers.kafka import KafkaServer
 from bus.testing.conformance import Harness
 from bus.testing.conformance.station import Recorder, Station, channel, numbered, numbers, until
-from bus_kafka.reader import TRIES, Reader
+from bus_kafka.reader import FETCH, TRIES, Reader
 from bus_kafka.topic import SETTINGS
 from bus_kafka.wire import Address, Request, Wire
 from tests.backends.kafka_admin import Admin
@@ -77,6 +81,24 @@ async def test_topic_with_the_time_of_senders_gives_no_stamps(server: KafkaServe
         await one.send(numbered(1))
         await until(hears(one, numbered(1)), SOON, "it did not come back")
         assert one.recorder.stamps == []
+
+
+@pytest.mark.parametrize("kind", ["CreateTime", "LogAppendTime"])
+async def test_the_doctor_notices_a_topic_with_the_time_of_senders(
+    kind: str, server: KafkaServer, admin: Admin
+) -> None:
+    topic = channel()
+    await admin.create(topic, message_timestamp_type=kind)
+    node = Observer(topic.removeprefix("bus."), "spy")
+    connection = opening.prepare(node, opening.coordinator_of(server.url, None))
+    assert connection is not None
+    node.start(current_loop())
+    try:
+        node.add(connection)
+        await progress.ready(node, SOON * 2, 0)
+        assert examine(node).is_timeless is (kind == "CreateTime")
+    finally:
+        await node.close(0.5)
 
 
 @pytest.mark.loops
@@ -246,3 +268,30 @@ async def test_batch_that_is_cut_off_is_left_out_after_three_tries() -> None:
         assert reader.positions == {0: 10}
         wire.answer(20, b"\0" * 30)
     assert reader.positions == {0: 11}
+
+
+async def test_over_a_slow_link_less_is_fetched_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the echo of our heartbeat waits behind a long reply, and a broker that sends seems silent."""
+    now = 100.0
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
+    wire = Quiet(Address("127.0.0.1", 1), "reader")
+    reader = Reader(wire, {0: 10}, Recorder("reader", "topic", SOON).context, None, patience=SOON)
+    reader.start()
+    sizes: list[int] = []
+    for took, size in (
+        (0.1, 10),
+        (2, 300_000),
+        (2, 150_000),
+        (2, 1),
+        (0.1, 9_000),
+        (0.1, 9_000),
+        (0.5, 32_000),
+    ):
+        now += took
+        wire.answer(10, bytes(size))
+        sizes.append(reader.size)
+    assert sizes == [FETCH, 150_000, 75_000, 16_384, 32_768, 32_768, 32_768]
+    for _ in range(8):
+        wire.answer(10, bytes(sizes[-1]))
+        sizes.append(reader.size)
+    assert sizes[-1] == FETCH

@@ -25,6 +25,26 @@ def test_what_the_text_leaves_open_is_safe(key: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "most"),
+    [
+        ("transport/shared_memory/enabled", 0),
+        ("scouting/multicast/enabled", 0),
+        ("adminspace/enabled", 0),
+        (DROP, 10_000),
+        ("transport/link/rx/max_message_size", 16 << 20),
+        ("transport/link/tx/lease", 6_000),
+    ],
+)
+def test_what_zenoh_would_do_by_itself_is_not_left_to_it(key: str, most: int) -> None:
+    """Its own values lose bursts (T18), hold the event loop (T17), or open the node to the network."""
+    found = value("{}", key)
+    assert isinstance(found, int)
+    assert found <= most
+    if key == DROP:
+        assert found > 1_000, "with its own wait 22 of 100 frames of a burst are dropped"
+
+
+@pytest.mark.parametrize(
     ("text", "key", "expected"),
     [
         # Values that are zenoh's own defaults, too: given is given.

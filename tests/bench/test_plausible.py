@@ -96,6 +96,13 @@ def test_wrong_pace_is_found() -> None:
     assert "instead of 1.000 s" in judge(sound(published=1000, received=1000, seconds=1.5), per_second=1000)
 
 
+def test_on_a_crowded_machine_a_late_end_is_no_wrong_pace() -> None:
+    late = sound(published=1000, received=1000, seconds=1.5)
+    alone = {"cores": 2, "seconds": 1.0, "tells_loss": True, "per_second": 1000}
+    assert complaints([late], **alone, crowd=3.0) == []  # type: ignore[arg-type]  # of different types
+    assert complaints([late], **alone, crowd=0.5) != []  # type: ignore[arg-type]  # as above
+
+
 def test_the_same_rate_every_time_is_no_measurement() -> None:
     assert "have the same rate" in judge(sound(), sound(), sound())
     assert judge(sound()) == ""

@@ -121,7 +121,12 @@ def test_made_up_epochs_crowd_out_no_cipher_and_the_least_used_goes(monkeypatch:
     one = seal()
     (key,) = vars(one)["_keys"]
     cipher = key.cipher
-    monkeypatch.setattr(key, "cipher", lambda epoch: made.append(epoch) or cipher(epoch))
+
+    def noted(epoch: int) -> object:
+        made.append(epoch)
+        return cipher(epoch)
+
+    monkeypatch.setattr(key, "cipher", noted)
     frames = {epoch: seal(epoch=epoch).seal(wire.pack(wire.DATA, 0, epoch, 1, b"")) for epoch in range(1, 5)}
     for epoch in (1, 2, 3, 1, 2, 3):
         assert opened(one, frames[epoch]) is not None

@@ -39,30 +39,32 @@ def failed(told: Any) -> list[tuple[str, str, str]]:
     ]
 
 
-@pytest.fixture
-def behind(nats_server: Broker) -> Iterator[tuple[Nodes, Proxy]]:
-    """Three nodes on NATS; the connection of the third can be tampered with."""
-    where = urlsplit(nats_server.url)
+@pytest.fixture(params=["nats_server", "zenoh_router", "redis_server"])
+def behind(request: pytest.FixtureRequest) -> Iterator[tuple[Nodes, Proxy, str]]:
+    """Three nodes on one server; the connection of the third can be tampered with."""
+    broker: Broker = request.getfixturevalue(request.param)
+    where = urlsplit(broker.url)
+    server = f"{where.hostname}:{where.port}"
     with Proxy((str(where.hostname), int(where.port or 0))) as proxy:
-        url = f"nats://{proxy.address}"
-        with running(("a", nats_server.url), ("b", nats_server.url), ("c", url)) as nodes:
-            yield nodes, proxy
+        url = broker.url.replace(server, proxy.address)
+        with running(("a", broker.url), ("b", broker.url), ("c", url)) as nodes:
+            yield nodes, proxy, broker.url
             proxy.heal()
             proxy.reset()
 
 
 @pytest.mark.parametrize("direction", ["out", "in"])
 def test_a_node_that_is_deaf_in_one_direction_is_named_within_five_seconds_and_is_not_ready(
-    direction: Literal["in", "out"], behind: tuple[Nodes, Proxy], nats_server: Broker, cli: Cli
+    direction: Literal["in", "out"], behind: tuple[Nodes, Proxy, str], cli: Cli
 ) -> None:
-    nodes, proxy = behind
+    nodes, proxy, url = behind
     assert nodes.is_ready(2)
     began = time.monotonic()
     if direction == "out":
         proxy.up = Toxics(hold=True)
     else:
         proxy.down = Toxics(hold=True)
-    ran = cli("doctor", "--url", nats_server.url, "--cluster", "doctor", "--json")
+    ran = cli("doctor", "--url", url, "--cluster", "doctor", "--json")
     took = time.monotonic() - began
     assert ran.code == 7, ran.out
     found = failed(ran.json())
@@ -134,7 +136,7 @@ def view(
 
 
 def examined(*views: NodeView, **more: Any) -> Examined:
-    return Examined(list(views), {}, [], {}, [], [], False)._replace(**more)
+    return Examined(list(views), {}, [], {}, [], [], False, {})._replace(**more)
 
 
 def bad(found: Examined) -> list[tuple[str, str, str]]:
@@ -215,6 +217,17 @@ def test_an_echo_leak_a_silent_type_and_a_topic_without_time_are_named() -> None
     assert texts(found, "warn") == [
         "it puts no time of its own on messages: old news cannot be told",
         "it does not say what its events look like: others refuse them",
+    ]
+
+
+def test_a_missing_cluster_key_is_named() -> None:
+    assert bad(examined(view("a", 1, {}, []), refused={"sealed": 3, "own": 5})) == [
+        ("observer", "", "3 frames are sealed, and no cluster key was given")
+    ]
+    assert texts(examined(view("a", 1, {}, []), refused={"unsealed": 1, "key": 2, "forged": 3}), "warn") == [
+        "1 frames came without the cluster key: a node that has none, or a stranger",
+        "2 frames are sealed with a key that this machine does not have",
+        "3 frames are damaged or forged",
     ]
 
 

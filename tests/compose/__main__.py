@@ -70,6 +70,9 @@ def _play_all(folder: Path, plays: Mapping[str, str]) -> int:
             # The builder inside of the engine: no further plugin.
             "COMPOSE_BAKE": "false",
         }  # fmt: skip
+        # All of the file, also what is not played.
+        words = ["docker", "compose", "--profile", "*", "config", "--quiet"]
+        subprocess.run(words, cwd=stage, env=environment, check=True)
         codes: list[int] = []
         for backend, acts in plays.items():
             words = ["--backend", backend, "--acts", acts, "--project-directory", str(stage)]

@@ -82,6 +82,10 @@ def test_memory_ends_balanced(temporary: Path) -> None:
     assert ledger["published"] == sum(sent.values())
 
 
+def test_sealed_nodes_end_balanced(temporary: Path) -> None:
+    ledger_of(demo(temporary, "--backend", "memory", "--sealed", "--seconds", "1", "--json"), "memory")
+
+
 def test_zenoh_ends_balanced(temporary: Path) -> None:
     done = demo(temporary, "--nodes", "2", "--seconds", "2", "--json")
     ledger = ledger_of(done, "zenoh", nodes=2)

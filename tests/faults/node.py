@@ -31,7 +31,7 @@ import msgspec
 from bus import Bus, Limits
 from bus.testing import leaks
 from tests.faults import history
-from tests.faults.recorder import Beat, Recorder, attend, follow, measure, watch
+from tests.faults.recorder import LOOK, Beat, Recorder, attend, follow, measure, watch
 
 # Longer than it takes to fear for a silent node (30 s).
 SETTLE = 45.0
@@ -58,6 +58,8 @@ class Setup(msgspec.Struct, frozen=True):
     # Seconds of a first `ready`, whose answer is noted.
     patience: float | None = None
     closing: Literal["once", "twice", "together"] = "once"
+    # Seconds between two looks at its state.
+    look: float = LOOK
 
 
 class Load:
@@ -209,7 +211,12 @@ async def live(setup: Setup, stdin: asyncio.StreamReader, recorder: Recorder) ->
         recorder.note(history.Opened(at=time.monotonic(), node=setup.name, epoch=bus.status().epoch))
         recorder.flush()
         load = Load(bus, setup.rate, recorder, setup.size)
-        works = (follow(inbox, recorder), watch(bus, recorder), attend(bus, recorder), measure(recorder))
+        works = (
+            follow(inbox, recorder),
+            watch(bus, recorder, setup.look),
+            attend(bus, recorder),
+            measure(recorder),
+        )
         tasks = [asyncio.create_task(work) for work in works]
         try:
             await obey(bus, setup, stdin, recorder, load)

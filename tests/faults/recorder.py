@@ -107,7 +107,7 @@ async def follow(inbox: Subscription[Beat], recorder: Recorder) -> None:
         recorder.batch(await inbox.batch())
 
 
-async def watch(bus: Bus, recorder: Recorder) -> None:
+async def watch(bus: Bus, recorder: Recorder, look: float = LOOK) -> None:
     """Note every change of the state and every new peer, and write to the file now and then."""
     seen = ""
     met = set[int]()
@@ -122,7 +122,7 @@ async def watch(bus: Bus, recorder: Recorder) -> None:
                 met.add(peer.epoch)
                 recorder.note(_met(peer))
         recorder.flush()
-        await asyncio.sleep(LOOK)
+        await asyncio.sleep(look)
 
 
 def _met(peer: PeerStatus) -> history.Met:

@@ -24,16 +24,19 @@ class Tour(NamedTuple):
 
 
 def travel(brokers: dict[str, Broker], folder: Path, rounds: int) -> Tour:
-    """`rounds` times through all systems, all nodes at once in one round, one after the other in the next."""
+    """`rounds` times through all systems; all nodes at once in one move, one after the other in the next.
+
+    In the next round it is the other way round.
+    """
     patches = {kind: patch_of(brokers[kind].url) for kind in TOUR}
     took: list[float] = []
     problems: list[str] = []
     with LiveCluster(patches["redis"], folder, rate=RATE) as cluster:
         cluster.go()
         for number in range(rounds):
-            for kind in (*TOUR[1:], TOUR[0]):
+            for place, kind in enumerate((*TOUR[1:], TOUR[0])):
                 began = time.monotonic()
-                answers = cluster.move(patches[kind], after=0.7 * (number % 2))
+                answers = cluster.move(patches[kind], after=0.7 * ((number + place) % 2))
                 took.append(time.monotonic() - began)
                 problems += [
                     f"round {number + 1}, to {kind}, {name}: {said}" for name, said in answers.items() if said

@@ -161,7 +161,7 @@ async def test_a_loss_that_stands_in_the_place_of_an_event_is_one_line(tmp_path:
         b.publish(Message("two", b""))
         found = await stream.items(2)
         assert [(item["kind"], item["text"]) for item in found] == [
-            ("event", ""), ("loss", "1 lost (too_large_for_link): #1"),
+            ("loss", "1 lost (too_large_for_link): #1"), ("event", ""),
         ]  # fmt: skip
 
 

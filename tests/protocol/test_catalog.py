@@ -198,7 +198,7 @@ def test_an_answer_of_a_stranger_or_without_a_digest_is_not_kept() -> None:
     assert node.engine.peers[A].types is None
 
 
-def test_types_of_others_are_kept_in_bounds_and_those_of_live_peers_stay_with_them() -> None:
+def test_types_of_others_are_kept_in_bounds() -> None:
     node = knowing()
     large = msgspec.msgpack.encode("x" * LARGEST)
     each = KNOWN_BYTES // LARGEST // 4
@@ -208,7 +208,11 @@ def test_types_of_others_are_kept_in_bounds_and_those_of_live_peers_stay_with_th
     table: dict[int, Mapping[int | str, bytes]] = vars(node.engine.catalog)["_known"]
     assert 10 not in table
     assert 19 in table
-    assert node.engine.peers[10].types is not None
+    assert node.engine.peers[10].types is None
+    # For a type that nobody has judged yet it is asked again.
+    node.sink.unjudged.add(10)
+    node.hear(data(10, 1, 1, 9_000_000))
+    assert asked(node.says()) == [10]
     assert sum(len(one) for known in table.values() for one in known.values()) <= KNOWN_BYTES * 1.5
 
 

@@ -1,6 +1,6 @@
 """The seal is frozen as the wire is: `sealed.json` holds frames, their key, channel and nonce.
 
-They are opened and made again to the byte. Frames are only ever added. Each plain frame is one of `frames.json`.
+They are opened and made again to the byte. Frames are only ever added. Each is one of `frames.json`, sealed.
 """
 
 from __future__ import annotations

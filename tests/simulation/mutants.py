@@ -147,8 +147,8 @@ MUTANTS = [
            repairs.what_the_log_no_longer_holds_is_told_at_once),
     Mutant(4, "peer", "elif self.stuck >= timeout and self.tries >= MIN_TRIES:", "elif False:",
            repairs.whoever_is_not_heard_gets_a_gap_after_ten_seconds),
-    Mutant(4, "peer", "first_ahead = self._ahead[0] - 1 if self._ahead else self.target",
-           "first_ahead = self.target",
+    Mutant(4, "peer", "before_ahead = max(self._ahead[0] - 1, self.next) if self._ahead else self.target",
+           "before_ahead = self.target",
            repairs.only_what_was_waited_for_is_given_up),
     # 5: clocks count attended time
     Mutant(5, "engine", "step = min(max(0.0, now - self._ticked), MAX_STEP)", "step = now - self._ticked",
@@ -272,7 +272,7 @@ MUTANTS = [
            "if stamp is not None and stamp > self.echo_stamp:",
            brokers.a_brokers_clock_that_is_set_back_makes_nobody_deaf),
     # 15 and 16: versions, too large
-    Mutant(15, "engine", "        if epoch not in self._foreign:\n", "        if True:\n",
+    Mutant(15, "engine", "        if epoch not in self.foreign:\n", "        if True:\n",
            nodes.a_peer_without_a_common_version_is_told_once),
     Mutant(16, "engine", "if entry.size > outlet.sizes.max_message:", "if False:",
            nodes.an_event_over_the_links_own_limit_is_a_gap),

@@ -25,6 +25,7 @@ from tests.faults.nemesis import Hand, play, schedule
 from tests.faults.node import Load, left_over, settle
 from tests.faults.recorder import Beat, Recorder, attend, follow, measure, watch
 from tests.soak.result import Result, Run, judged, listing, pairs_of
+from tests.soak.served import STATE
 
 RATE = 300
 WARM, LOOK, SETTLE = 8.0, 12.0, 8.0
@@ -114,7 +115,7 @@ async def soak(seconds: float, seed: int, folder: Path, names: Sequence[str]) ->
                 one.recorder.note(history.Opened(at=time.monotonic(), node=one.name, epoch=one.epoch))
                 works += [
                     asyncio.create_task(work) for work in (
-                        follow(inbox, one.recorder), watch(one.bus, one.recorder),
+                        follow(inbox, one.recorder), watch(one.bus, one.recorder, STATE),
                         attend(one.bus, one.recorder), measure(one.recorder),
                     )
                 ]  # fmt: skip

@@ -16,6 +16,8 @@ from tests.soak.result import Result, Run, judged, listing, pairs_of
 # Their brokers name the one address under which they are reached.
 PROXIED = ("nats", "redis", "valkey", "zenoh")
 RATE = 300
+# Seconds between two looks at the state: more often, looking is most of what an idle node does.
+STATE = 0.25
 # Seconds: until what a start brings along has settled; of each look without load.
 WARM, LOOK = 8.0, 12.0
 # Longer than all may take to recover.
@@ -35,7 +37,7 @@ def run(system: str, seconds: float, seed: int, folder: Path, nodes: int) -> Res
             hands |= proxy_hands(proxy)
             options = "?mode=client" if system == "zenoh" else ""
             url = f"{broker.url.partition('://')[0]}://{proxy.address}{options}"
-        crew = stack.enter_context(Crew(url, folder, count=nodes, rate=RATE))
+        crew = stack.enter_context(Crew(url, folder, count=nodes, rate=RATE, setup={"look": STATE}))
         hands |= node_hands(crew.members)
         steps = schedule(seed, seconds, sorted(hands))
         (folder / "schedule.txt").write_text(listing(steps) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -9,7 +10,7 @@ import pytest
 
 from tests.faults.history import Closed, Delivered, History, Line, Logged, Met, Opened, Published, Sample
 from tests.soak import __main__ as command
-from tests.soak.result import MIB, Result, Run, append, judged, pairs_of
+from tests.soak.result import MIB, Result, Run, append, judged, pairs_of, results
 
 RUN = Run(pairs=[(20, 24), (30, 33)], before=(0, 10), away=(50, 60), after=(70, 80))
 EMPTY = Result(system="nats", nodes=2, seconds=40, seed=1)
@@ -115,3 +116,15 @@ def test_a_system_that_passed_for_as_long_is_not_run_again(tmp_path: Path) -> No
     assert command.passed(11, file) == set()
     append(msgspec.structs.replace(EMPTY, nodes=3, seconds=600, problems=("lost",)), file)
     assert command.passed(10, file) == set()
+
+
+@pytest.mark.parametrize("system", ["memory", "nats"])
+def test_the_last_long_run_was_good(system: str, record_property: Callable[[str, object], None]) -> None:
+    """Of those that were recorded in results.jsonl; two minutes at least."""
+    found = [one for one in results() if one.system == system and one.seconds >= 120]
+    assert found, f"none is recorded: python -m tests.soak --minutes 2 {system}"
+    last = found[-1]
+    for name in ("repaired", "told", "unexplained", "recovered"):
+        record_property(name, getattr(last, name) or 0)
+    record_property("note", f"{last.seconds:g} s, seed {last.seed}, {last.faults} faults")
+    assert last.problems == ()

@@ -39,13 +39,7 @@ def read(body: bytes) -> object:
     value: object = None
     try:
         text = body.decode()
-        value = json.loads(
-            text,
-            object_pairs_hook=_members,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-            parse_int=_whole,
-        )
+        value = json.loads(text, object_pairs_hook=_members, parse_constant=_no_constant, parse_float=_finite)
     except UnicodeDecodeError as error:
         trouble = f"not UTF-8 at byte {error.start}"
     except json.JSONDecodeError as error:
@@ -129,13 +123,6 @@ def _members(pairs: list[tuple[str, object]]) -> JsonObject:
 
 def _no_constant(name: str) -> NoReturn:
     raise NotJson(f"{name} is no JSON number")
-
-
-def _whole(text: str) -> int:
-    # A double has 309 digits at most; what has thousands int() refuses itself.
-    if len(text) > 308:
-        _finite(text)
-    return int(text)
 
 
 def _finite(text: str) -> float:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bus.admin.jmap.ijson import JsonObject
     from bus.admin.tokens import Token
 
-log = logging.getLogger("bus.admin")
+log: logging.Logger = logging.getLogger("bus.admin")
 
 
 class Caller(NamedTuple):

@@ -41,7 +41,7 @@ class Refused(Exception):
         self.kind = kind
         self.detail = detail
         self.limit = limit
-        self.headers = headers or {}
+        self.headers: dict[str, str] = headers or {}
 
     def document(self) -> JsonObject:
         """As JSON."""

@@ -34,9 +34,9 @@ class Assets:
         for name in sorted(found):
             digest.update(name.encode() + b"\0" + found[name])
         version = digest.hexdigest()[:16]
-        self.icon = Asset(found["icon.svg"], _TYPES["svg"])
-        self.index = Asset(index.replace(b"{version}", version.encode()), "text/html; charset=utf-8")
-        self.by_path = {
+        self.icon: Asset = Asset(found["icon.svg"], _TYPES["svg"])
+        self.index: Asset = Asset(index.replace(b"{version}", version.encode()), "text/html; charset=utf-8")
+        self.by_path: dict[str, Asset] = {
             f"/static/{version}/{name}": Asset(content, _TYPES[name.rpartition(".")[2]])
             for name, content in found.items()
         }

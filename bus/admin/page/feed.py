@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 # Seconds between two looks; looks between two documents.
 PAUSE, LOOKS = 0.25, 4
 # Events that one look makes text of, and bytes that it looks into.
-LOOK, LOOK_BYTES = 100, 2 << 20
+LOOK, LOOK_BYTES = 100, 1 << 20
 RING = 512
 MAX_TOPIC = 200
 
@@ -68,7 +68,7 @@ class Feed:
         self._streams = 0
         # Clients that were cut off since they did not read.
         self.dropped = 0
-        self.news = Signal()
+        self.news: Signal = Signal()
 
     async def stream(
         self, topic: str | None, last_id: str | None, is_open: Callable[[], bool], closing: asyncio.Event

@@ -40,7 +40,7 @@ class Sessions:
 
     def __init__(self, tokens: Tokens, identity: str, now: Callable[[], float]) -> None:
         # With this prefix browsers take it over TLS (or from this machine) only, and from no other host.
-        self.cookie = f"__Host-bus-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+        self.cookie: str = f"__Host-bus-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
         self._tokens = tokens
         self._now = now
         # By digest: looking one up says nothing about the cookies that there are.

@@ -101,6 +101,8 @@ def _shortened(found: object, depth: int) -> object:
         return short_pairs | {"…": f"{len(pairs):,} in all"} if len(pairs) > MOST_ITEMS else short_pairs
     if found is None or isinstance(found, bool | int | float):
         return found
+    if isinstance(found, msgspec.msgpack.Ext):
+        return f"extension {found.code} of {memoryview(found.data).nbytes:,} bytes"
     return str(found)[:MOST_PART]
 
 

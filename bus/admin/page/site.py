@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from bus.admin.tokens import Token, Tokens
     from bus.bus import Bus
 
-audit = logging.getLogger("bus.audit")
+audit: logging.Logger = logging.getLogger("bus.audit")
 
 READ, PUBLISH = "busEventsRead", "busEventsPublish"
 MAX_STREAMS = 16
@@ -68,8 +68,8 @@ class Page:
         closing: asyncio.Event,
     ) -> None:  # fmt: skip
         """`identity`: what tells this node's cookie from those of its neighbours."""
-        self.sessions = Sessions(tokens, identity, time.monotonic)
-        self.feed = Feed(bus) if bus is not None else None
+        self.sessions: Sessions = Sessions(tokens, identity, time.monotonic)
+        self.feed: Feed | None = Feed(bus) if bus is not None else None
         self._gate = gate
         self._tokens = tokens
         self._bus = bus

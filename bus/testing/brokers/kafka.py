@@ -99,8 +99,8 @@ class KafkaServer(LocalBroker):
         if tls:
             kinds += ("SSL", "SASL_SSL")
         node = _Node(1, {**{kind: Listener(kind, tls=tls) for kind in kinds}, **(listeners or {})}, tls)
-        self.ports = node.ports
-        self.data = node.set_up(self, new_id(), [node], options or {})
+        self.ports: dict[str, int] = node.ports
+        self.data: Path = node.set_up(self, new_id(), [node], options or {})
         self._ups = 0
         self.add("kafka", home.command("kafka.Kafka", node.config(self)), self._is_up)
         self.start()
@@ -174,7 +174,7 @@ class KafkaCluster(LocalBroker):
             "min.insync.replicas": (count + 1) // 2,
         }
         identity = new_id()
-        self.ports = [node.ports["PLAINTEXT"] for node in nodes]
+        self.ports: list[int] = [node.ports["PLAINTEXT"] for node in nodes]
         for node in nodes:
             node.set_up(self, identity, nodes, {**replicas, **(options or {})})
             # One alone is never ready: `settle` waits for all.

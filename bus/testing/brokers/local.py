@@ -25,7 +25,7 @@ class LocalBroker(ABC):
     def __init__(self, kind: str, folder: Path | None) -> None:
         self.kind = kind
         # Short: the path of a unix socket below it may have 107 bytes.
-        self.folder = Path(tempfile.mkdtemp(prefix=f"bus-{kind}-", dir=folder))
+        self.folder: Path = Path(tempfile.mkdtemp(prefix=f"bus-{kind}-", dir=folder))
         self._members: list[tuple[Process, Callable[[], object]]] = []
 
     @property

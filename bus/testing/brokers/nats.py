@@ -66,11 +66,13 @@ class NatsServer(LocalBroker):
     ) -> None:
         binary = program("nats-server", HOW)
         super().__init__("nats", folder)
-        self.port = port or free_port()
-        self.user, self.password, self.token = user, password, token
-        self.nkey = NKey("user") if auth == "nkey" else None
-        self.operator = Operator() if auth == "jwt" else None
-        self.credentials = self.operator.user(permissions) if self.operator else None
+        self.port: int = port or free_port()
+        self.user: str = user
+        self.password: str = password
+        self.token: str = token
+        self.nkey: NKey | None = NKey("user") if auth == "nkey" else None
+        self.operator: Operator | None = Operator() if auth == "jwt" else None
+        self.credentials: str | None = self.operator.user(permissions) if self.operator else None
         self._is_lame = False
         self._scheme = "tls" if tls else "nats"
         self._userinfo = {"password": f"{user}:{password}@", "token": f"{token}@"}.get(auth or "", "")

@@ -62,10 +62,10 @@ class RedisServer(LocalBroker):
     ) -> None:
         binary = redis_program(flavour, tls)
         super().__init__(flavour, folder)
-        self.port = port or free_port()
+        self.port: int = port or free_port()
         self.password = password
-        self.socket = self.folder / "s"
-        self.address = Address(self.port, password=password, tls=client_context(tls))
+        self.socket: Path = self.folder / "s"
+        self.address: Address = Address(self.port, password=password, tls=client_context(tls))
         self._has_tls = tls is not None
         settings: list[Setting] = [
             ("bind", "127.0.0.1"),

@@ -43,7 +43,7 @@ class ZenohRouter(LocalBroker):
         if importlib.util.find_spec("zenoh") is None:
             raise Unavailable("there is no Zenoh: pip install 'coordinator-bus[zenoh]'")
         super().__init__("zenoh", folder)
-        self.port = port or free_port()
+        self.port: int = port or free_port()
         config = self.folder / "zenoh.json5"
         config.write_text(json.dumps(router_config(f"127.0.0.1:{self.port}", options)))
         argv = [sys.executable, "-m", "bus.testing.brokers.zenoh_router", str(config)]

@@ -53,8 +53,8 @@ class Node:
     def __init__(self, name: str, cluster: str, coordinator: Coordinator) -> None:
         self.name = name
         self.cluster = cluster
-        self.bus = Bus.open(coordinator, node=name, cluster=cluster, events=(Note,))
-        self.published = 0
+        self.bus: Bus = Bus.open(coordinator, node=name, cluster=cluster, events=(Note,))
+        self.published: int = 0
         self.events: list[Note] = []
         self.losses: list[Loss] = []
         self._came: dict[str, list[int]] = {}

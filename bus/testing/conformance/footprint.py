@@ -45,7 +45,7 @@ class Gaps:
     """How long the event loop did not run others: the longest pause of a task that wakes every 5 ms."""
 
     def __init__(self) -> None:
-        self.longest = 0.0
+        self.longest: float = 0.0
 
     async def watch(self) -> None:
         """Runs until cancelled."""

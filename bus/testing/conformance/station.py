@@ -29,7 +29,7 @@ BATCHES_WAITING = 2
 PROBE = b"conformance probe "
 MARK = b"conformance frame "
 
-log = logging.getLogger("bus.conformance")
+log: logging.Logger = logging.getLogger("bus.conformance")
 
 
 def channel() -> str:
@@ -69,15 +69,15 @@ class Recorder:
         self.frames: list[bytes] = []
         self.stamps: list[float] = []
         self.probes: set[bytes] = set()
-        self.confirmed = 0
-        self.proven = 0
+        self.confirmed: int = 0
+        self.proven: int = 0
         # What the backend did against the contract, whatever the scenario was about.
         self.breaches: list[str] = []
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._room = threading.BoundedSemaphore(BATCHES_WAITING)
         self._is_shut = False
-        self.context = Context(
+        self.context: Context = Context(
             node=name, epoch=secrets.randbits(63), channel=channel,
             deliver=self._deliver, deliver_stamped=self._deliver_stamped,
             deliver_from_thread=self._deliver_from_thread,
@@ -149,9 +149,9 @@ class Station:
     ) -> None:  # fmt: skip
         self.harness = harness
         self.name = name
-        self.recorder = Recorder(name, channel, harness.open_timeout)
+        self.recorder: Recorder = Recorder(name, channel, harness.open_timeout)
         self.backend: Backend = harness.backend(self.recorder.context, coordinator)
-        self.sent = 0
+        self.sent: int = 0
         # What ended `run`: an exception, or a text when it returned.
         self.end: BaseException | str | None = None
         self._link: Link | None = None

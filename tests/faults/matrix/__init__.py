@@ -35,8 +35,6 @@ class Reason(enum.Enum):
     KERNEL = "needs a missing kernel feature"
     ABSENT = "mechanism absent in this backend"
     SAME = "same mechanism shown in cell"
-    # While the matrix is being filled; a test forbids it.
-    PENDING = "pending"
 
 
 class LabCell(NamedTuple):
@@ -99,11 +97,6 @@ def root() -> NotRun:
 def kernel(what: str) -> NotRun:
     """Not without that feature of the kernel."""
     return NotRun(Reason.KERNEL, what)
-
-
-def pending(letters: str) -> dict[str, Cell]:
-    """Not yet decided."""
-    return dict.fromkeys(letters, NotRun(Reason.PENDING, ""))
 
 
 def every(letters: str, cell: Cell) -> dict[str, Cell]:

@@ -11,7 +11,7 @@ from bus.testing.proxy import Toxics
 from tests.faults.crew import pause
 from tests.faults.figures import LINES_A_MINUTE, Figures
 from tests.faults.history import History
-from tests.faults.lab import AFTER, Expected, Lab, announcing, scenario
+from tests.faults.lab import AFTER, RECOVER, Expected, Lab, announcing, scenario
 from tests.faults.scenarios.process import ready_after
 from tests.faults.wires import address, beside, names, run
 
@@ -230,7 +230,8 @@ def _by_name(kind: str, folder: Path) -> Broker:
     return announcing(f"broker.test:{port}", folder, port)
 
 
-@scenario("moved", broker=_by_name)
+# Until the old address is given up, and then to find the new one.
+@scenario("moved", broker=_by_name, expect=Expected(recovered=2 * RECOVER))
 def moved(lab: Lab) -> None:
     """Case 31: the name of the broker gets another address, and the old one is dead."""
     ports = getattr(lab.broker, "ports", {})

@@ -21,7 +21,10 @@ export async function ask(method, path, body) {
   let reply;
   try {
     reply = await fetch(path, {
-      method, headers, credentials: "same-origin", cache: "no-store",
+      method,
+      headers,
+      credentials: "same-origin",
+      cache: "no-store",
       body: body === undefined ? undefined : JSON.stringify(body),
     });
   } catch {
@@ -50,7 +53,8 @@ export async function call(name, args) {
   const body = { using: USING, methodCalls: [[name, args, "c"]] };
   const { methodResponses } = await ask("POST", "/api", body);
   const [[found, result]] = methodResponses;
-  if (found === "error") throw new Failure(result.description || result.type, { status: 200, type: result.type });
+  if (found === "error")
+    throw new Failure(result.description || result.type, { status: 200, type: result.type });
   return result;
 }
 

@@ -37,7 +37,12 @@ function show(title, node) {
 
 function header() {
   const links = Object.entries(VIEWS).map(([hash, view]) =>
-    el("a", { href: hash, "aria-current": location.hash === hash ? "page" : null }, view.title === "Live" ? "Live" : "Settings"));
+    el(
+      "a",
+      { href: hash, "aria-current": location.hash === hash ? "page" : null },
+      view.title === "Live" ? "Live" : "Settings",
+    ),
+  );
   top.hidden = false;
   top.replaceChildren(
     el("img", { src: "/favicon.ico", alt: "", width: 24, height: 24 }),
@@ -56,12 +61,18 @@ async function bye() {
 function signedOut(why) {
   who = null;
   top.hidden = true;
-  show("Sign in", login(async (token) => {
-    who = await session(token);
-    // A cookie that the browser does not keep is noticed here, and not at the next click.
-    if (!(await session())) throw new Error("Your browser did not keep the session: open this page over https, or on this machine.");
-    route();
-  }, why));
+  show(
+    "Sign in",
+    login(async (token) => {
+      who = await session(token);
+      // A cookie that the browser does not keep is noticed here, and not at the next click.
+      if (!(await session()))
+        throw new Error(
+          "Your browser did not keep the session: open this page over https, or on this machine.",
+        );
+      route();
+    }, why),
+  );
 }
 
 function route() {
@@ -75,7 +86,9 @@ function route() {
   header();
   const isHere = location.hash !== LIVE || who.isLive;
   if (!may(view.needs) || !isHere) {
-    const text = isHere ? `Your token may not see this: it needs the permission ${view.needs}.` : "This node has no live view.";
+    const text = isHere
+      ? `Your token may not see this: it needs the permission ${view.needs}.`
+      : "This node has no live view.";
     return show(view.title, { root: el("p", { class: "panel notice" }, text) });
   }
   return show(view.title, view.open({ session: who, may, say }));

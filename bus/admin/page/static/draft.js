@@ -38,8 +38,12 @@ export class Draft {
   /** What a variant would be without edits. */
   base(type) {
     const isStored = type === this.stored["@type"];
-    return Object.fromEntries(properties(this.schema, type).map(([name, property]) =>
-      [name, isStored ? this.stored[name] : initial(property)]));
+    return Object.fromEntries(
+      properties(this.schema, type).map(([name, property]) => [
+        name,
+        isStored ? this.stored[name] : initial(property),
+      ]),
+    );
   }
 
   /** The values of the chosen variant. */
@@ -59,7 +63,9 @@ export class Draft {
   /** Name -> value of what was edited in the chosen variant. */
   edits() {
     const base = this.base(this.type);
-    return Object.fromEntries(Object.entries(this.current).filter(([name, value]) => !same(value, base[name])));
+    return Object.fromEntries(
+      Object.entries(this.current).filter(([name, value]) => !same(value, base[name])),
+    );
   }
 
   /** The PatchObject; empty when nothing was changed. Another variant starts from its own defaults. */
@@ -73,7 +79,10 @@ export class Draft {
 
   /** Whether it would make just this object. */
   makes(object) {
-    return this.type === object["@type"] && Object.entries(this.current).every(([name, value]) => same(value, object[name]));
+    return (
+      this.type === object["@type"] &&
+      Object.entries(this.current).every(([name, value]) => same(value, object[name]))
+    );
   }
 
   reset() {

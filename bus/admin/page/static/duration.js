@@ -5,11 +5,16 @@ const UNITS = { ms: 1, s: 1000, m: 60000, h: 3600000, d: 86400000 };
 /** Milliseconds; null for what is no duration: the node then says what is wrong. */
 export function parse(text) {
   const found = text.trim().toLowerCase();
-  if (/^\d+$/.test(found)) return Number(found);
+  if (/^\d+$/.test(found)) return possible(Number(found));
   if (!/^(\d+\s*(ms|s|m|h|d)\s*)+$/.test(found)) return null;
   let total = 0;
-  for (const [, number, unit] of found.matchAll(/(\d+)\s*(ms|s|m|h|d)/g)) total += Number(number) * UNITS[unit];
-  return Number.isSafeInteger(total) ? total : null;
+  for (const [, number, unit] of found.matchAll(/(\d+)\s*(ms|s|m|h|d)/g))
+    total += Number(number) * UNITS[unit];
+  return possible(total);
+}
+
+function possible(ms) {
+  return Number.isSafeInteger(ms) && ms > 0 ? ms : null;
 }
 
 /** The shortest exact text. */

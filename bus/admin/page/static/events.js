@@ -14,12 +14,24 @@ const COLUMNS = [
 ];
 
 function line(item) {
-  const base = { at: clock(item.at), node: item.node ?? "", seq: item.seq === undefined ? "" : `#${item.seq}` };
-  if (item.kind === "loss") return { texts: { ...base, type: `⚠ ${item.loss}`, text: item.text }, className: "loss" };
-  if (item.kind === "change") return { texts: { ...base, type: "● Membership", text: `${item.node} ${item.text}` }, className: "change" };
+  const base = {
+    at: clock(item.at),
+    node: item.node ?? "",
+    seq: item.seq === undefined ? "" : `#${item.seq}`,
+  };
+  if (item.kind === "loss")
+    return { texts: { ...base, type: `⚠ ${item.loss}`, text: item.text }, className: "loss" };
+  if (item.kind === "change")
+    return {
+      texts: { ...base, type: "● Membership", text: `${item.node} ${item.text}` },
+      className: "change",
+    };
   if (item.kind === "unseen") return { texts: { ...base, type: "…", text: item.text }, className: "dim" };
   const note = item.whole ? `✂ ${count(item.whole)} characters: ` : "";
-  return { texts: { ...base, type: item.topic ?? item.type, text: note + item.text }, title: { type: item.topic ?? item.type, node: item.node } };
+  return {
+    texts: { ...base, type: item.topic ?? item.type, text: note + item.text },
+    title: { type: item.topic ?? item.type, node: item.node },
+  };
 }
 
 export class Events {
@@ -30,22 +42,69 @@ export class Events {
     this.isPaused = false;
     this.figures = { shown: 0, hidden: 0, missed: 0 };
     this.slots = new Slots(COLUMNS, {
-      caption: "The last events, newest first", label: "Last events", className: "events",
-      empty: "No events yet. They appear here as they are published.", press: (item) => this.detail(item),
+      caption: "The last events, newest first",
+      label: "Last events",
+      className: "events",
+      empty: "No events yet. They appear here as they are published.",
+      press: (item) => this.detail(item),
     });
-    this.pause = el("button", { type: "button", "aria-pressed": "false", class: "pause", onclick: () => this.toggle() }, "Pause");
+    this.pause = el(
+      "button",
+      { type: "button", "aria-pressed": "false", class: "pause", onclick: () => this.toggle() },
+      "Pause",
+    );
     this.tally = el("p", { class: "tally" });
-    const input = el("input", { id: "filter", type: "text", placeholder: "all topics", title: "A pattern: * stands for one word, > for the rest, as in mail.*.new or cache.>", autocomplete: "off", spellcheck: "false", maxlength: 200 });
+    const input = el("input", {
+      id: "filter",
+      type: "text",
+      placeholder: "all topics",
+      title: "A pattern: * stands for one word, > for the rest, as in mail.*.new or cache.>",
+      autocomplete: "off",
+      spellcheck: "false",
+      maxlength: 200,
+    });
     this.head = el("p", { class: "detail-head" }, "Choose one from the list to see all of it.");
     this.size = el("p", { class: "detail-head" }, "\u00a0");
-    this.whole = el("pre", { class: "detail", tabindex: "0", role: "region", "aria-label": "The chosen event" });
-    this.root = el("section", { class: "panel last" },
-      el("div", { class: "head" }, el("h2", {}, "Last events"),
-        el("form", { class: "filter", onsubmit: (event) => { event.preventDefault(); this.clear(); filter(input.value.trim()); } },
-          el("label", { for: "filter" }, "Topic"), input, el("button", {}, "Filter")),
-        this.pause),
-      this.tally, this.slots.root);
-    this.chosen = el("section", { class: "panel chosen" }, el("h2", {}, "Chosen event"), this.head, this.size, this.whole);
+    this.whole = el("pre", {
+      class: "detail",
+      tabindex: "0",
+      role: "region",
+      "aria-label": "The chosen event",
+    });
+    this.root = el(
+      "section",
+      { class: "panel last" },
+      el(
+        "div",
+        { class: "head" },
+        el("h2", {}, "Last events"),
+        el(
+          "form",
+          {
+            class: "filter",
+            onsubmit: (event) => {
+              event.preventDefault();
+              this.clear();
+              filter(input.value.trim());
+            },
+          },
+          el("label", { for: "filter" }, "Topic"),
+          input,
+          el("button", {}, "Filter"),
+        ),
+        this.pause,
+      ),
+      this.tally,
+      this.slots.root,
+    );
+    this.chosen = el(
+      "section",
+      { class: "panel chosen" },
+      el("h2", {}, "Chosen event"),
+      this.head,
+      this.size,
+      this.whole,
+    );
     this.draw();
   }
 
@@ -66,7 +125,19 @@ export class Events {
 
   gap({ missed }) {
     this.figures.missed += missed ?? 1;
-    this.push([{ kind: "unseen", at: Date.now(), text: missed === null ? "this page has missed what came meanwhile" : `this page was too slow for ${count(missed)} lines` }], 0);
+    this.push(
+      [
+        {
+          kind: "unseen",
+          at: Date.now(),
+          text:
+            missed === null
+              ? "this page has missed what came meanwhile"
+              : `this page was too slow for ${count(missed)} lines`,
+        },
+      ],
+      0,
+    );
   }
 
   push(items, shown) {
@@ -90,9 +161,14 @@ export class Events {
 
   draw() {
     const { shown, hidden, missed } = this.figures;
-    const wait = this.isPaused ? `paused, ${this.waiting.length === MOST ? `${MOST} or more` : this.waiting.length} waiting` : "running";
-    write(this.tally, `${count(shown)} shown, ${count(hidden)} only counted, ${count(missed)} missed by this page; ${wait}`);
-    if (!document.hidden) this.slots.show(this.all, line);
+    const wait = this.isPaused
+      ? `paused, ${this.waiting.length === MOST ? `${MOST} or more` : this.waiting.length} waiting`
+      : "running";
+    write(
+      this.tally,
+      `${count(shown)} shown, ${count(hidden)} only counted, ${count(missed)} missed by this page; ${wait}`,
+    );
+    this.slots.show(this.all, line);
   }
 
   detail(item) {

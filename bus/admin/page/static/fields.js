@@ -30,7 +30,13 @@ export function isOptional(schema) {
 
 function textInput(id, changed, extra = {}) {
   return el("input", {
-    id, type: "text", autocomplete: "off", spellcheck: "false", autocapitalize: "off", oninput: changed, ...extra,
+    id,
+    type: "text",
+    autocomplete: "off",
+    spellcheck: "false",
+    autocapitalize: "off",
+    oninput: changed,
+    ...extra,
   });
 }
 
@@ -42,7 +48,9 @@ function textControl(schema, id, changed) {
     if (text === "") return isOptional(schema) || isNumber ? null : "";
     return isNumber && /^\d{1,15}$/.test(text) ? Number(text) : text;
   };
-  const set = (value) => { input.value = value === null || value === undefined ? "" : String(value); };
+  const set = (value) => {
+    input.value = value === null || value === undefined ? "" : String(value);
+  };
   return { root: input, input, get, set, focus: () => input.focus() };
 }
 
@@ -50,30 +58,59 @@ function durationControl(schema, id, changed) {
   const input = textInput(id, changed, { class: "short" });
   const get = () => {
     const text = input.value.trim();
-    return text === "" ? null : duration.parse(text) ?? text;
+    return text === "" ? null : (duration.parse(text) ?? text);
   };
-  const set = (value) => { input.value = typeof value === "number" ? duration.format(value) : value ?? ""; };
+  const set = (value) => {
+    input.value = typeof value === "number" ? duration.format(value) : (value ?? "");
+  };
   return { root: input, input, get, set, focus: () => input.focus() };
 }
 
 function areaControl(id, changed) {
   const input = el("textarea", { id, rows: 8, spellcheck: "false", autocomplete: "off", oninput: changed });
-  return { root: input, input, get: () => input.value, set: (value) => { input.value = value ?? ""; }, focus: () => input.focus() };
+  return {
+    root: input,
+    input,
+    get: () => input.value,
+    set: (value) => {
+      input.value = value ?? "";
+    },
+    focus: () => input.focus(),
+  };
 }
 
 function choiceControl(schema, id, changed) {
   const labels = schema["x-labels"] || {};
-  const input = el("select", { id, onchange: changed, class: "short" },
-    schema.enum.map((value) => el("option", { value: value ?? "" }, value === null ? "Not set" : labels[value] || value)));
+  const input = el(
+    "select",
+    { id, onchange: changed, class: "short" },
+    schema.enum.map((value) =>
+      el("option", { value: value ?? "" }, value === null ? "Not set" : labels[value] || value),
+    ),
+  );
   return {
-    root: input, input, get: () => input.value || null, set: (value) => { input.value = value ?? ""; }, focus: () => input.focus(),
+    root: input,
+    input,
+    get: () => input.value || null,
+    set: (value) => {
+      input.value = value ?? "";
+    },
+    focus: () => input.focus(),
   };
 }
 
 function switchControl(id, changed) {
   const input = el("input", { id, type: "checkbox", onchange: changed });
   const root = el("span", { class: "switch" }, input);
-  return { root, input, get: () => input.checked, set: (value) => { input.checked = Boolean(value); }, focus: () => input.focus() };
+  return {
+    root,
+    input,
+    get: () => input.checked,
+    set: (value) => {
+      input.checked = Boolean(value);
+    },
+    focus: () => input.focus(),
+  };
 }
 
 function listControl(schema, id, changed) {
@@ -81,43 +118,60 @@ function listControl(schema, id, changed) {
   const name = schema["x-label"];
   let isOff = false;
   const inputs = () => [...rows.querySelectorAll("input")];
-  const number = () => inputs().forEach((input, index) => {
-    input.id = index ? `${id}-${index}` : id;
-    input.setAttribute("aria-label", `${name}, ${index + 1}`);
-    input.nextSibling.setAttribute("aria-label", `Remove ${name.toLowerCase()} ${index + 1}`);
-  });
+  const number = () =>
+    inputs().forEach((input, index) => {
+      input.id = index ? `${id}-${index}` : id;
+      input.setAttribute("aria-label", `${name}, ${index + 1}`);
+      input.nextSibling.setAttribute("aria-label", `Remove ${name.toLowerCase()} ${index + 1}`);
+    });
   const add = (value, after = null) => {
     const input = textInput("", changed, {
-      value, disabled: isOff,
+      value,
+      disabled: isOff,
       onkeydown: (event) => {
         if (event.key !== "Enter") return;
         event.preventDefault();
         add("", row).focus();
       },
     });
-    const remove = el("button", {
-      type: "button", class: "plain", disabled: isOff,
-      onclick: () => {
-        const next = (row.nextSibling || row.previousSibling || row).querySelector("input");
-        if (rows.children.length > 1) row.remove();
-        else input.value = "";
-        number();
-        changed();
-        next.focus();
+    const remove = el(
+      "button",
+      {
+        type: "button",
+        class: "plain",
+        disabled: isOff,
+        onclick: () => {
+          const next = (row.nextSibling || row.previousSibling || row).querySelector("input");
+          if (rows.children.length > 1) row.remove();
+          else input.value = "";
+          number();
+          changed();
+          next.focus();
+        },
       },
-    }, "Remove");
+      "Remove",
+    );
     const row = el("li", {}, input, remove);
     if (after) after.after(row);
     else rows.append(row);
     number();
     return input;
   };
-  const more = el("button", { type: "button", class: "plain", onclick: () => add("").focus() }, "Add another");
+  const more = el(
+    "button",
+    { type: "button", class: "plain", onclick: () => add("").focus() },
+    "Add another",
+  );
   const root = el("div", {}, rows, more);
   return {
     root,
-    get input() { return rows.querySelector("input"); },
-    get: () => inputs().map((input) => input.value.trim()).filter(Boolean),
+    get input() {
+      return rows.querySelector("input");
+    },
+    get: () =>
+      inputs()
+        .map((input) => input.value.trim())
+        .filter(Boolean),
     set: (value) => {
       rows.replaceChildren();
       for (const one of value && value.length ? value : [""]) add(one);
@@ -134,15 +188,26 @@ function listControl(schema, id, changed) {
 function secretControl(schema, id, changed) {
   const labels = schema["x-labels"] || {};
   const options = Object.fromEntries(schema.oneOf.map((one) => [one.properties["@type"].const, one]));
-  const kind = el("select", { id, class: "short", onchange: () => { draw({}); changed(); } },
-    Object.keys(options).map((tag) => el("option", { value: tag }, labels[tag] || tag)));
+  const kind = el(
+    "select",
+    {
+      id,
+      class: "short",
+      onchange: () => {
+        draw({});
+        changed();
+      },
+    },
+    Object.keys(options).map((tag) => el("option", { value: tag }, labels[tag] || tag)),
+  );
   const place = el("div", { class: "secret" });
   const root = el("div", {}, kind, place);
   let stored = null;
   let read = () => ({});
 
   function draw(value) {
-    const [name, property] = Object.entries(options[kind.value].properties).find(([key]) => key !== "@type") || [];
+    const [name, property] =
+      Object.entries(options[kind.value].properties).find(([key]) => key !== "@type") || [];
     place.replaceChildren();
     read = () => ({});
     if (!name) return;
@@ -155,11 +220,18 @@ function secretControl(schema, id, changed) {
     }
     const isLong = kind.value === "Text";
     const input = el(isLong ? "textarea" : "input", {
-      id: inner, type: isLong ? null : "password", rows: isLong ? 3 : null, autocomplete: "new-password", spellcheck: "false", oninput: changed,
+      id: inner,
+      type: isLong ? null : "password",
+      rows: isLong ? 3 : null,
+      autocomplete: "new-password",
+      spellcheck: "false",
+      oninput: changed,
     });
     const hasStored = stored !== null && stored["@type"] === kind.value && stored[name] === MASK;
     const keep = el("input", {
-      type: "checkbox", id: fresh(id), checked: hasStored,
+      type: "checkbox",
+      id: fresh(id),
+      checked: hasStored,
       onchange: () => {
         input.disabled = keep.checked;
         if (keep.checked) input.value = "";
@@ -173,7 +245,10 @@ function secretControl(schema, id, changed) {
       keep.checked = input.disabled = false;
     }
     read = () => ({ [name]: hasStored && keep.checked ? MASK : input.value });
-    if (hasStored) place.append(el("span", { class: "keep" }, keep, el("label", { for: keep.id }, "Keep the current secret")));
+    if (hasStored)
+      place.append(
+        el("span", { class: "keep" }, keep, el("label", { for: keep.id }, "Keep the current secret")),
+      );
     place.append(el("label", { for: inner }, hasStored ? "New secret" : property["x-label"]), input);
   }
 
@@ -186,6 +261,7 @@ function secretControl(schema, id, changed) {
       kind.value = value ? value["@type"] : "None";
       draw(value || {});
     },
-    focus: () => (place.querySelector("input:enabled:not([type=checkbox]), textarea:enabled") || kind).focus(),
+    focus: () =>
+      (place.querySelector("input:enabled:not([type=checkbox]), textarea:enabled") || kind).focus(),
   };
 }

@@ -8,10 +8,22 @@ import { publishForm } from "./publish.js";
 import { Slots } from "./slots.js";
 
 const STATES = {
-  self: ["◆", "this node", ""], up: ["●", "up", "good"], silent: ["▲", "silent", "bad"], down: ["✕", "down", "bad"], left: ["○", "left", "dim"],
+  self: ["◆", "this node", ""],
+  up: ["●", "up", "good"],
+  silent: ["▲", "silent", "bad"],
+  down: ["✕", "down", "bad"],
+  left: ["○", "left", "dim"],
 };
 const SYSTEMS = { Nats: "NATS", RedisCluster: "Redis Cluster", RedisSentinel: "Redis Sentinel" };
-const LINKS = { READY: ["●", "good"], DISABLED: ["○", "dim"], DEGRADED: ["▲", "warn"], CONNECTING: ["▲", "warn"], BACKOFF: ["✕", "bad"], FATAL: ["✕", "bad"], CLOSED: ["✕", "bad"] };
+const LINKS = {
+  READY: ["●", "good"],
+  DISABLED: ["○", "dim"],
+  DEGRADED: ["▲", "warn"],
+  CONNECTING: ["▲", "warn"],
+  BACKOFF: ["✕", "bad"],
+  FATAL: ["✕", "bad"],
+  CLOSED: ["✕", "bad"],
+};
 
 const NODES = [
   { name: "name", title: "Node", kind: "node", isHead: true },
@@ -32,9 +44,16 @@ function nodeLine(node) {
     className: [className && `is-${className}`, node.lost ? "has-lost" : ""].filter(Boolean).join(" "),
     title: { name: `${node.name}, run ${node.epoch}` },
     texts: {
-      name: node.name + twin, state: `${sign} ${word}${since}`, rate: count(node.rate),
-      latency: node.latency === undefined || node.latency === null ? "–" : `${node.latency < 10 ? node.latency.toFixed(1) : Math.round(node.latency)} ms`,
-      behind: figure(node.behind), repaired: figure(node.repaired), lost: figure(node.lost),
+      name: node.name + twin,
+      state: `${sign} ${word}${since}`,
+      rate: count(node.rate),
+      latency:
+        node.latency === undefined || node.latency === null
+          ? "–"
+          : `${node.latency < 10 ? node.latency.toFixed(1) : Math.round(node.latency)} ms`,
+      behind: figure(node.behind),
+      repaired: figure(node.repaired),
+      lost: figure(node.lost),
     },
   };
 }
@@ -57,7 +76,13 @@ class Trace {
     this.points = [];
     this.line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
     this.root = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    for (const [name, value] of Object.entries({ viewBox: "0 0 60 20", preserveAspectRatio: "none", class: "trace", "aria-hidden": "true" })) this.root.setAttribute(name, value);
+    for (const [name, value] of Object.entries({
+      viewBox: "0 0 60 20",
+      preserveAspectRatio: "none",
+      class: "trace",
+      "aria-hidden": "true",
+    }))
+      this.root.setAttribute(name, value);
     this.root.append(this.line);
   }
 
@@ -65,7 +90,12 @@ class Trace {
     this.points = [...this.points, value].slice(-60);
     const most = Math.max(1, ...this.points);
     const first = 60 - this.points.length;
-    this.line.setAttribute("points", this.points.map((one, index) => `${first + index + 0.5},${(19 - (one / most) * 18).toFixed(1)}`).join(" "));
+    this.line.setAttribute(
+      "points",
+      this.points
+        .map((one, index) => `${first + index + 0.5},${(19 - (one / most) * 18).toFixed(1)}`)
+        .join(" "),
+    );
   }
 }
 
@@ -83,7 +113,12 @@ export function live({ may, say }) {
   };
   const trace = new Trace();
   figures.rate.root.append(trace.root);
-  const nodes = new Slots(NODES, { caption: "Nodes", label: "Nodes", empty: "Waiting for the first word of this node.", className: "nodes" });
+  const nodes = new Slots(NODES, {
+    caption: "Nodes",
+    label: "Nodes",
+    empty: "Waiting for the first word of this node.",
+    className: "nodes",
+  });
   const gone = el("p", { class: "help gone" }, "\u00a0");
   const matrix = new Matrix();
   const trouble = el("p", { class: "trouble" }, "\u00a0");
@@ -96,8 +131,14 @@ export function live({ may, say }) {
     const sum = (name) => now.nodes.reduce((total, node) => total + (node[name] || 0), 0);
     figures.node.show(now.node);
     figures.node.root.title = `${now.node}, run ${now.epoch}, channel ${now.channel}`;
-    figures.link.show(`${sign} ${link ? `${SYSTEMS[link.type] || link.type} ` : ""}${now.state.toLowerCase()}`, className);
-    figures.nodes.show(`${heard.length} of ${now.nodes.length}`, heard.length < now.nodes.filter((node) => node.state !== "left").length ? "bad" : "");
+    figures.link.show(
+      `${sign} ${link ? `${SYSTEMS[link.type] || link.type} ` : ""}${now.state.toLowerCase()}`,
+      className,
+    );
+    figures.nodes.show(
+      `${heard.length} of ${now.nodes.length}`,
+      heard.length < now.nodes.filter((node) => node.state !== "left").length ? "bad" : "",
+    );
     const rate = sum("rate");
     figures.rate.show(count(rate));
     trace.add(rate);
@@ -106,13 +147,24 @@ export function live({ may, say }) {
     figures.repaired.show(count(sum("repaired")));
     figures.lost.show(count(sum("lost")), sum("lost") ? "bad" : "");
     figures.dropped.show(count(now.dropped), now.dropped ? "warn" : "");
-    const refused = Object.entries(now.refused).map(([reason, number]) => `${number} frames refused (${reason})`);
-    const errors = now.links.filter((one) => one.error && one.state !== "READY").map((one) => `${one.type}: ${one.error}`);
+    const refused = Object.entries(now.refused).map(
+      ([reason, number]) => `${number} frames refused (${reason})`,
+    );
+    const errors = now.links
+      .filter((one) => one.error && one.state !== "READY")
+      .map((one) => `${one.type}: ${one.error}`);
     write(trouble, [...errors, ...refused].join("; ") || "\u00a0");
     trouble.title = trouble.textContent.trim();
     nodes.show(now.nodes, nodeLine);
     const silent = now.nodes.some((node) => node.state === "silent" || node.state === "down");
-    write(gone, now.gone ? `${count(now.gone)} more that are gone.` : silent ? "A silent node is waited for: losses are told after 30 s." : "\u00a0");
+    write(
+      gone,
+      now.gone
+        ? `${count(now.gone)} more that are gone.`
+        : silent
+          ? "A silent node is waited for: losses are told after 30 s."
+          : "\u00a0",
+    );
     matrix.show(now);
   }
 
@@ -120,19 +172,36 @@ export function live({ may, say }) {
   function start(topic) {
     end();
     const path = topic ? `/events?topic=${encodeURIComponent(topic)}` : "/events";
-    const handlers = { status, items: (found) => events.take(found), gap: (found) => events.gap(found), end: () => dispatchEvent(new Event("signed-out")) };
+    const handlers = {
+      status,
+      items: (found) => events.take(found),
+      gap: (found) => events.gap(found),
+      end: () => dispatchEvent(new Event("signed-out")),
+    };
     end = listen(path, handlers, (isLost) => {
       root.classList.toggle("stale", isLost);
       say(isLost ? "The node does not answer. What you see is old; trying again." : "");
     });
   }
 
-  const root = el("div", { class: "live" },
+  const root = el(
+    "div",
+    { class: "live" },
     el("h1", { class: "unseen" }, "Live view"),
-    el("section", { class: "panel strip", "aria-label": "This node" }, el("dl", {}, Object.values(figures).map((figure) => figure.root)), trouble),
+    el(
+      "section",
+      { class: "panel strip", "aria-label": "This node" },
+      el(
+        "dl",
+        {},
+        Object.values(figures).map((figure) => figure.root),
+      ),
+      trouble,
+    ),
     el("section", { class: "panel cluster" }, el("h2", {}, "Nodes"), nodes.root, gone),
     el("section", { class: "panel hearing" }, el("h2", {}, "Who hears whom"), matrix.root),
     events.root,
-    el("div", { class: "side" }, events.chosen, publishForm(may("busEventsPublish"))));
+    el("div", { class: "side" }, events.chosen, publishForm(may("busEventsPublish"))),
+  );
   return { root, ready: () => start(""), leave: () => end() };
 }

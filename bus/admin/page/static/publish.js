@@ -5,12 +5,29 @@ import { el } from "./dom.js";
 
 export function publishForm(isAllowed) {
   if (!isAllowed) {
-    return el("section", { class: "panel publish" }, el("h2", {}, "Publish"),
-      el("p", { class: "empty" }, "Your token may not publish: it needs the permission busEventsPublish."));
+    return el(
+      "section",
+      { class: "panel publish" },
+      el("h2", {}, "Publish"),
+      el("p", { class: "empty" }, "Your token may not publish: it needs the permission busEventsPublish."),
+    );
   }
-  const topic = el("input", { id: "publish-topic", type: "text", required: true, maxlength: 500, autocomplete: "off", spellcheck: "false", value: "demo.hello" });
+  const topic = el("input", {
+    id: "publish-topic",
+    type: "text",
+    required: true,
+    maxlength: 500,
+    autocomplete: "off",
+    spellcheck: "false",
+    value: "demo.hello",
+  });
   const body = el("textarea", { id: "publish-body", rows: 3, spellcheck: "false" });
-  const result = el("p", { role: "status", class: "result", tabindex: "0", "aria-label": "Result of publishing" });
+  const result = el("p", {
+    role: "status",
+    class: "result",
+    tabindex: "0",
+    "aria-label": "Result of publishing",
+  });
   const button = el("button", { class: "primary" }, "Publish");
   const submit = async (event) => {
     event.preventDefault();
@@ -29,11 +46,19 @@ export function publishForm(isAllowed) {
       button.disabled = false;
     }
   };
-  return el("section", { class: "panel publish" },
+  return el(
+    "section",
+    { class: "panel publish" },
     el("h2", {}, "Publish"),
-    el("form", { onsubmit: submit },
-      el("label", { for: "publish-topic" }, "Topic"), topic,
-      el("label", { for: "publish-body" }, "Text"), body,
-      el("div", { class: "buttons" }, button)),
-    result);
+    el(
+      "form",
+      { onsubmit: submit },
+      el("label", { for: "publish-topic" }, "Topic"),
+      topic,
+      el("label", { for: "publish-body" }, "Text"),
+      body,
+      el("div", { class: "buttons" }, button),
+    ),
+    result,
+  );
 }

@@ -11,12 +11,26 @@ export class Slots {
     this.items = [];
     this.body = el("tbody");
     this.empty = el("p", { class: "empty" }, empty);
-    this.root = el("div", { class: `slots ${className}`, tabindex: "0", role: "region", "aria-label": label },
-      el("table", {},
+    this.root = el(
+      "div",
+      { class: `slots ${className}`, tabindex: "0", role: "region", "aria-label": label },
+      el(
+        "table",
+        {},
         el("caption", { class: "unseen" }, caption),
-        el("thead", {}, el("tr", {}, columns.map(({ title, kind }) => el("th", { scope: "col", class: kind }, title)))),
-        this.body),
-      this.empty);
+        el(
+          "thead",
+          {},
+          el(
+            "tr",
+            {},
+            columns.map(({ title, kind }) => el("th", { scope: "col", class: kind }, title)),
+          ),
+        ),
+        this.body,
+      ),
+      this.empty,
+    );
     if (press) {
       this.root.addEventListener("keydown", (event) => this.move(event));
     }
@@ -43,13 +57,26 @@ export class Slots {
   add() {
     const index = this.rows.length;
     const cells = {};
-    const line = el("tr", {}, this.columns.map(({ name, kind, title, isHead, isButton }) => {
-      const inner = isButton
-        ? el("button", { type: "button", class: "cell", tabIndex: index ? -1 : 0, onclick: () => this.press(this.items[index]) })
-        : el("span", { class: "cell" });
-      cells[name] = inner;
-      return el(isHead ? "th" : "td", { class: kind, scope: isHead ? "row" : null, "data-label": title }, inner);
-    }));
+    const line = el(
+      "tr",
+      {},
+      this.columns.map(({ name, kind, title, isHead, isButton }) => {
+        const inner = isButton
+          ? el("button", {
+              type: "button",
+              class: "cell",
+              tabIndex: index ? -1 : 0,
+              onclick: () => this.press(this.items[index]),
+            })
+          : el("span", { class: "cell" });
+        cells[name] = inner;
+        return el(
+          isHead ? "th" : "td",
+          { class: kind, scope: isHead ? "row" : null, "data-label": title },
+          inner,
+        );
+      }),
+    );
     this.rows.push({ line, cells });
     this.body.append(line);
   }
@@ -57,7 +84,9 @@ export class Slots {
   /** Arrow keys go from row to row; only one of them is in the order of the tab key. */
   move(event) {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    const buttons = this.rows.filter(({ line }) => !line.hidden).map(({ line }) => line.querySelector("button"));
+    const buttons = this.rows
+      .filter(({ line }) => !line.hidden)
+      .map(({ line }) => line.querySelector("button"));
     const at = buttons.indexOf(document.activeElement);
     if (!step || at < 0) return;
     event.preventDefault();
