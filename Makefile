@@ -44,6 +44,9 @@ check: $(VENV)/develops ## format, lint, types
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pyright --pythonpath $(PY)
+	@echo "pyright --verifytypes bus: every public name has a type that all checkers read the same"
+	@said=$$(PATH="$(abspath $(VENV))/bin:$$PATH" pyright --verifytypes bus --ignoreexternal) || \
+	    { echo "$$said"; exit 1; }
 
 format: $(VENV)/develops ## put every file into the one format
 	$(VENV)/bin/ruff format

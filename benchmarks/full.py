@@ -165,6 +165,13 @@ def markdown(joined: Report) -> str:
         f"CPU {joined.machine.get('cpu', 'unknown')}, steal {joined.machine.get('stolen_percent', 0)} %.",
         "",
     ]
+    shaky = sum(not one.stable for one in joined.results)
+    if shaky:
+        lines += [
+            f"**{shaky} of {len(joined.results)} rows are not stable**: something else used the machine. Do not",
+            "quote them; measure again when it is idle (`make bench-full ARGS=--again`).",
+            "",
+        ]
     lines += [
         "Written by `make bench-full`; how to read it: [README.md](README.md).",
         "",

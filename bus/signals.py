@@ -114,7 +114,7 @@ class LinkStatus(msgspec.Struct, frozen=True):
     since: float
     error: str | None
     connects: int = 0
-    faults: dict[str, int] = msgspec.field(default_factory=dict)
+    faults: dict[str, int] = msgspec.field(default_factory=dict[str, int])
     away: float = 0.0
 
 

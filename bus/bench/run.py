@@ -13,7 +13,7 @@ import msgspec
 from bus.bench.crew import OURS, UNSEALED, Crew, HarnessError
 from bus.bench.figures import Figures, Result, figures, is_steady, ratios, versus
 from bus.bench.ours import KEY
-from bus.bench.plausible import complaints
+from bus.bench.plausible import CROWDED, complaints
 from bus.bench.server import SERVED, server_of
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ WARM = 0.2
 MARGIN = 1.3
 """Planned over wanted length of a repetition: it may turn out faster than the warm-up."""
 DOUBLINGS = 4
-# So many want each core: who does nothing may wait for one.
-CROWDED = 1.5
 # Who is slow on purpose: more than an inbox holds, so that something is told.
 LEAST_OF_SLOW, MOST_OF_SLOW = 150_000, 400_000
 
@@ -209,8 +207,8 @@ class _Row:
     def _judge(self, crew: Crew, repetitions: list[Repetition]) -> None:
         cores = self._plan.cores
         crowd = os.getloadavg()[0] / cores
-        # Kafka's fetch waits by itself, who is slow sleeps on purpose, and where others use the cores a server
-        # or the other end waits for one unseen.
+        # Kafka's fetch waits by itself, who is slow sleeps on purpose, and where others use the cores a
+        # server or the other end waits for one unseen.
         may_wait = (
             self._case.pause > 0
             or self._backend == "kafka"

@@ -139,6 +139,8 @@ class TaskNode(Node):
 class ProcessNode(Node):
     """A process of its own."""
 
+    is_open: bool
+
     def __init__(self, setup: Setup, folder: Path) -> None:
         super().__init__(setup)
         self._folder = folder

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tarfile
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.release.archives import ROOT, Archives
+from tests.release.archives import Archives
 from tests.release.place import Place
 from tests.release.test_extras import PYTEST, conforms, demo
 
@@ -36,13 +37,16 @@ def pythons() -> dict[str, str]:
 
 @pytest.mark.parametrize("version", pythons())
 def test_the_wheel_works_with_this_python(version: str, archives: Archives, tmp_path: Path) -> None:
-    place = Place.made(tmp_path, pythons()[version], f"{archives.wheel}[zenoh,fast,uvloop,admin]", *PYTEST)
+    place = Place.made(tmp_path, pythons()[version], f"{archives.wheel}[all]", *PYTEST)
     place.install("hypothesis", "trio")
     demo(place)
     conforms(place, "zenoh://")
-    # The tests of the core, against what is installed.
+    # The tests of the core that are of the same moment, against what is installed.
+    with tarfile.open(archives.sdist) as archive:
+        archive.extractall(tmp_path / "source", filter="data")
+    (source,) = (tmp_path / "source").iterdir()
     tests = tmp_path / "tests"
-    shutil.copytree(ROOT / "tests/protocol", tests / "protocol", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(source / "tests/protocol", tests / "protocol")
     (tests / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n")
     said = place.run(
         "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", "-c", "tests/pytest.ini",

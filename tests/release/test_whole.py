@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -44,13 +45,14 @@ def test_every_dependency_has_a_permissive_licence(whole: Place) -> None:
 
 
 def test_types_of_the_public_packages_are_complete(whole: Place, tmp_path: Path) -> None:
-    words = ["-m", "pyright", "--outputjson", "--pythonpath", str(whole.python), "--verifytypes"]
-    # The checker of the development environment, on what is installed in the other one.
+    words = ["-m", "pyright", "--outputjson", "--verifytypes"]
+    # The checker of the development environment, on what is installed in the other one: it asks the first
+    # Python of the path, whatever else it is told.
     checker = Place(Path(sys.executable), tmp_path)
+    path = os.pathsep.join([str(whole.python.parent), os.environ["PATH"]])
+    environment = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1", "PATH": path}
     for package in ("bus", "bus_memory", "bus_nats", "bus_redis", "bus_kafka", "bus_zenoh"):
-        said = json.loads(
-            checker.run(*words, package, "--ignoreexternal", env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})
-        )
+        said = json.loads(checker.run(*words, package, "--ignoreexternal", env=environment))
         symbols = said["typeCompleteness"]["exportedSymbolCounts"]
         assert said["typeCompleteness"]["completenessScore"] == 1, package
         assert symbols["withUnknownType"] == symbols["withAmbiguousType"] == 0, package

@@ -354,3 +354,18 @@ def what_we_never_said_nobody_can_have_heard(core: Core) -> None:
         net.run(0.5)
         assert states(a) == ["READY"], "that stamp stands above all true ones"
     assert a.links[0].connections == 1
+
+
+# -- many nodes (rules 9, 10) ---------------------------------------------------------------------
+
+
+def fifty_nodes_on_one_broker_stay_ready(core: Core) -> None:
+    net = SimNetwork(
+        core=core, nodes=[f"node-{number}" for number in range(50)], proof="server", confirm=0.002
+    )
+    net.run(6)
+    for _ in range(40):
+        net.run(0.25)
+        assert {state for node in net.nodes.values() for state in states(node)} == {"READY"}
+    assert {link.connections for node in net.nodes.values() for link in node.links} == {1}
+    assert {len(node.engine.peers) for node in net.nodes.values()} == {49}

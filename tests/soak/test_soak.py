@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -79,12 +79,16 @@ def test_what_grows_is_a_problem(changes: dict[str, float], words: str) -> None:
     assert words in "\n".join(found.problems)
 
 
-@pytest.mark.parametrize(("start", "end", "words"), [(0, 10, "idle"), (50, 60, "disconnected")])
-def test_cpu_is_a_problem(start: int, end: int, words: str) -> None:
-    other = without(node("b", 2, 1), start, end)
-    busy = [sample(at, cpu=at * 0.05) for at in range(start, end + 1)]
-    lines = sorted([*other.lines[:-1], *busy], key=lambda line: line.at)
-    found = judged(EMPTY, [node("a", 1, 2), other._replace(lines=[*lines, other.lines[-1]])], RUN)
+@pytest.mark.parametrize(("spans", "words"), [(((0, 10), (70, 80)), "idle"), (((50, 60),), "disconnected")])
+def test_cpu_is_a_problem(spans: Sequence[tuple[int, int]], words: str) -> None:
+    other = node("b", 2, 1)
+    end = other.lines[-1]
+    for first, last in spans:
+        other = without(other, first, last)
+        busy = [sample(at, cpu=at * 0.05) for at in range(first, last + 1)]
+        lines = sorted([*other.lines[:-1], *busy], key=lambda line: line.at)
+        other = other._replace(lines=[*lines, end])
+    found = judged(EMPTY, [node("a", 1, 2), other], RUN)
     assert f"{words} node used 5.0% of a CPU" in "\n".join(found.problems)
 
 
