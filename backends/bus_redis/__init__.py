@@ -136,8 +136,7 @@ class RedisBackend(_Backend[Redis]):
 
     @staticmethod
     def configuration_of(client: object) -> Redis | RedisCluster | RedisSentinel | None:
-        """For the variant `Default`, when the store is a live client."""
-        return configuration_of(client)
+        return configuration_of(client)  # of an application's, for the variant `Default`
 
     async def _connect(self, until: float) -> RedisLink:
         return await self._link(await self._access(until, "url", None, NoSecret()), self._addresses[0])

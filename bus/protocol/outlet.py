@@ -245,11 +245,15 @@ class Outlet:
         took = now - flight.sent_at
         if took < self.fastest:
             self.fastest = took
+        # A far server is slow whatever the size: smaller frames would only carry less.
         extra = took - self.fastest
-        if extra > SLOW_CONFIRM and flight.first:
-            self.limit = min(self.limit, max(MIN_FRAME, flight.size))
+        is_full = flight.size * 2 > self.limit
+        if extra > SLOW_CONFIRM and is_full:
             self._halve()
-        elif extra < FAST_CONFIRM and flight.size * 2 > self.limit:
+        elif extra > SLOW_CONFIRM and flight.size > MIN_FRAME:
+            # Slow already with this one: a larger one would hold up everybody for longer.
+            self.limit = flight.size
+        elif extra < FAST_CONFIRM and is_full:
             self._grow(now)
 
     def _halve(self) -> None:

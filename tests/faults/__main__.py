@@ -25,7 +25,7 @@ from tests.faults import document, matrix
 from tests.faults.cells import Cell, cells, run
 from tests.faults.matrix import LabCell, ProvenCell
 from tests.faults.results import RESULTS, Result, append, passed
-from tests.faults.run import apart, proven
+from tests.faults.run import NOT_RUN, apart, proven
 from tests.faults.wires import missing
 
 
@@ -72,6 +72,10 @@ def _run(job: Job, results: Path) -> bool:
     started = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="bus-faults-"))
     result = job.work(folder)
+    if result.by == NOT_RUN:
+        shutil.rmtree(folder)
+        sys.stdout.write(f"{job.name}: NOT RUN, {result.problems[0]}\n")
+        return True
     append(result, results)
     if result.problems:
         what = "\n    ".join(["FAILED", *result.problems, f"see {folder}"])
@@ -103,7 +107,7 @@ def main() -> int:
         sys.stdout.writelines(f"{job.name}\n" for job in to_do)
         return 0
     if lack := missing():
-        sys.stderr.write(f"WITHOUT NETWORK NAMESPACES, which need {lack}: cells that need them will fail\n")
+        sys.stderr.write(f"WITHOUT NETWORK NAMESPACES, which need {lack}: cells that need them are not run\n")
     with ThreadPoolExecutor(options.workers) as pool:
         good = list(pool.map(_run, to_do, [options.results] * len(to_do)))
     return 0 if all(good) else 1

@@ -26,7 +26,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
-from bus.testing.brokers import Broker, start_own
+from bus.testing.brokers import Broker, Unavailable, start_own
 from bus.testing.proxy import Proxy
 from tests.faults.between import Between, redirected
 from tests.faults.cables import Cables
@@ -40,11 +40,13 @@ from tests.faults.figures import (
     left_ready,
 )
 from tests.faults.history import History, histories, judge, recovered
-from tests.faults.wires import beside
+from tests.faults.wires import beside, missing
 
 if TYPE_CHECKING:
     from bus.testing.brokers.kafka import KafkaServer
 
+# Systems that one proxy can be in front of.
+_PLAIN = ("nats", "kafka", "redis", "zenoh")
 # What is added to the URL of the broker.
 OPTIONS = {"redis-cluster": "?readFromReplicas=false"}
 RATE = 500
@@ -143,9 +145,17 @@ class Lab:
 
     @property
     def full(self) -> Cables:
-        """Cables that can also tell nodes and ports apart."""
-        assert self._cables is not None, "this needs the full lab"
+        """Cables that can also tell nodes and ports apart. Raises Unavailable in the plain lab."""
+        if self._cables is None:
+            raise Unavailable(f"the plain lab cannot do that: this needs {missing()}")
         return self._cables
+
+    @property
+    def namespaces(self) -> str:
+        """The base of the `Wires` around us. Raises Unavailable in the plain lab."""
+        if self.base is None:
+            raise Unavailable(f"the plain lab has no networks of its own: this needs {missing()}")
+        return self.base
 
     @property
     def between(self) -> Between:
@@ -257,6 +267,8 @@ class Lab:
 
     def _start_behind_a_proxy(self) -> None:
         """In the plain lab: a Kafka must announce the address of its proxy."""
+        if self.system not in _PLAIN:
+            raise Unavailable(f"{self.system} names addresses of its own: this needs {missing()}")
         proxy = self._stack.enter_context(Proxy(("127.0.0.1", 9)))
         self._between = Between([proxy])
         if self.system == "kafka":

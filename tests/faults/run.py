@@ -25,6 +25,8 @@ from tests.faults.wires import Wires, missing
 
 ROOT = Path(__file__).parents[2]
 NODES = "abcde"
+# What a result is "by" when there is something missing here; it is not kept.
+NOT_RUN = "nothing"
 # Seconds that a cell may take in all.
 PATIENCE = 400.0
 _COUNTS = ("repaired", "told", "unexplained")
@@ -115,7 +117,7 @@ def main() -> int:
     try:
         result = in_lab(name, cell.scenario, Path(folder), base[0] if base else None)
     except Unavailable as error:
-        result = Result(cell=name, problems=(str(error),))
+        result = Result(cell=name, by=NOT_RUN, problems=(str(error),))
     (Path(folder) / "result.json").write_bytes(msgspec.json.encode(result))
     return 1 if result.problems else 0
 

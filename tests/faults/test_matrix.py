@@ -123,8 +123,9 @@ def test_what_did_not_run_is_no_proof(inside: str, said: str) -> None:
 def test_a_row_shows_what_was_measured(tmp_path: Path) -> None:
     result = Result(
         cell="17 nats", detected=3.1, recovered=0.25, repaired=5, told=1, resynced=1, unexplained=0,
-        publish_cpu=0.0001, publish_wall=0.002, close=0.01,
+        publish_cpu=0.0001, publish_wall=0.002, publish_usual=0.0003, close=0.01,
     )  # fmt: skip
     append(result, tmp_path / "results.jsonl")
-    row = "| 17 | NATS | 3.10 s | 0.25 s | 5 | 2 | 0 | 0.1 ms | 2.0 ms | 0.01 s | lab `cut-idle` |"
+    figures = "3.10 s | 0.25 s | 5 | 2 | 0 | 0.1 ms | 2.0 ms | 0.01 s"
+    row = f"| 17 | NATS | {figures} | lab `cut-idle`, publish p99.9 0.3 ms |"
     assert row in document.text(tmp_path / "results.jsonl").splitlines()

@@ -98,6 +98,15 @@ def test_a_far_server_is_no_slow_one() -> None:
     assert send_full(node, 0.4) < 8_192
 
 
+def test_what_is_slow_with_less_than_a_full_frame_gets_no_larger_one() -> None:
+    node = quiet()
+    node.publish(20, size=1_000)
+    (frame,) = flown(node)
+    assert len(frame) * 2 < Sizes().frame
+    node.engine.land(node.outlet, 2.0)
+    assert node.outlet.limit == len(frame)
+
+
 def test_a_small_frame_says_nothing_about_the_size() -> None:
     node = quiet()
     node.publish()

@@ -30,7 +30,7 @@ from bus.testing.conformance import Conformance, Harness
 class TestIt(Conformance):
     @pytest.fixture
     def harness(self):
-        return Harness(coordinator=lambda: os.environ["URL"], patience=10, open_timeout=20)
+        return Harness(coordinator=lambda: os.environ["URL"], patience=20, open_timeout=20)
 """
 SEALED = """
 import asyncio
@@ -96,7 +96,7 @@ def demo(place: Place, *words: str) -> None:
 def conforms(place: Place, url: str) -> None:
     """The suite passes there."""
     (place.folder / "test_it.py").write_text(CONFORMANCE)
-    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout", "60", "test_it.py"]
+    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout", "150", "test_it.py"]
     options = ["-o", "asyncio_default_fixture_loop_scope=function"]
     said = place.run(*words, *options, env={"URL": url}, seconds=400)
     assert " passed" in said

@@ -214,8 +214,7 @@ def bridge(lab: Lab) -> None:
         for name, own in listens.items()
     }
     lab.start_apart(setups)
-    assert lab.base is not None
-    inside = beside(lab.base, "c")
+    inside = beside(lab.namespaces, "c")
     with lab.fault():
         rule = f"chain input {{\n type filter hook input priority 0;\n ip saddr {address('a')} drop\n}}"
         run(*inside, "nft", "-f", "-", text=f"table inet faults {{\n{rule}\n}}")
@@ -237,8 +236,7 @@ def moved(lab: Lab) -> None:
     """Case 31: the name of the broker gets another address, and the old one is dead."""
     ports = getattr(lab.broker, "ports", {})
     port = ports["LAB"] if ports else int(lab.broker.url.rpartition(":")[2].partition("?")[0])
-    assert lab.base is not None
-    hosts = names(lab.base)
+    hosts = names(lab.namespaces)
     lab.start(coordinator=f"{lab.broker.url.partition('://')[0]}://broker.test:{port}")
     with lab.fault():
         lab.full.drop_address()
@@ -265,9 +263,8 @@ def link_down(lab: Lab) -> None:
 @scenario("etimedout")
 def etimedout(lab: Lab) -> None:
     """Case 34: the kernel gives the connection up (ETIMEDOUT) before anybody else notices."""
-    assert lab.base is not None
     for name in "abc":
-        run(*beside(lab.base, name), "sysctl", "-qw", "net.ipv4.tcp_retries2=2")
+        run(*beside(lab.namespaces, name), "sysctl", "-qw", "net.ipv4.tcp_retries2=2")
     lab.start()
     with lab.fault():
         lab.full.drop("in", "out")
