@@ -168,8 +168,8 @@ def markdown(joined: Report) -> str:
     shaky = sum(not one.stable for one in joined.results)
     if shaky:
         lines += [
-            f"**{shaky} of {len(joined.results)} rows are not stable**: something else used the machine. Do not",
-            "quote them; measure again when it is idle (`make bench-full ARGS=--again`).",
+            f"**{shaky} of {len(joined.results)} rows are not stable**: something else used the machine.",
+            "Do not quote them; measure again when it is idle (`make bench-full ARGS=--again`).",
             "",
         ]
     lines += [

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bus.event import Event, Message, Spoiled, Tombstone
 from bus.protocol.frame import TRAILER, events_of, marks_of
-from bus.signals import Gap, QueueStatus
+from bus.signals import Duplicate, Gap, QueueStatus
 from bus.vetting import Vetting
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from bus.signals import Change, GapReason, Loss
 
 log: logging.Logger = logging.getLogger("bus")
+
+# So many names that several processes have are told in the log.
+MOST_TWINS = 64
 
 E = TypeVar("E", bound=Event)
 
@@ -149,6 +152,7 @@ class Router:
         self.vetting: Vetting = Vetting(types)
         self._types = types
         self._on_change = on_change
+        self._twins: set[str] = set()
         self._by_type: dict[type[Event], dict[Route[Event], None]] = {}
         self._all: dict[Route[Event], None] = {}
         self._echoes: dict[Route[Event], None] = {}
@@ -221,6 +225,11 @@ class Router:
         if self.tap is not None:
             self.tap.change(change)
         self._on_change(change)
+        if isinstance(change, Duplicate) and change.node not in self._twins and len(self._twins) < MOST_TWINS:
+            self._twins.add(change.node)  # it comes again for as long as they live; the log has it once
+            log.error(
+                "%d live processes have the name %s: give each its own", len(change.epochs), change.node
+            )
 
     def echo(self, event: Event, size: int) -> None:
         """This node's own event, for subscribers with `echo=True`."""

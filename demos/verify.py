@@ -231,7 +231,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(stage, story, acts, say, as_json=given.json)
     finally:
         if not given.keep:
-            stage.down()
+            try:
+                stage.down()
+            except StageError as error:
+                say(f"the containers may still be there: {error}")
 
 
 def _run(

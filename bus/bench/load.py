@@ -152,7 +152,7 @@ class Publisher(Protocol):
         """Publish events 0 .. count - 1, `burst` in each turn of the loop, as fast as it goes."""
         ...
 
-    def publish(self, event: CacheInvalidated | Sized) -> object:
+    def publish(self, event: CacheInvalidated | Sized, /) -> object:
         """Publish one event, for paced runs."""
         ...
 

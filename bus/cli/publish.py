@@ -61,7 +61,8 @@ async def _publish(out: output.Output, arguments: argparse.Namespace) -> int:
     event = _event(arguments, types)
     bus = Bus.open(
         settings.need_system(found),
-        node=found.text("node"),
+        # The name in a file or the environment is that of the node of this machine, which may be running.
+        node=found.text("node") if found.values["node"].source == "--node" else None,
         cluster=found.text("cluster") or "default",
         store=found.text("store"),
         key=found.cluster_key(),

@@ -119,6 +119,7 @@ class Settings(NamedTuple):
 def configure(parser: argparse.ArgumentParser, names: Iterable[str] | None = None) -> None:
     """The flags; of these settings only, if they are named."""
     wanted = set(names) if names is not None else {one.name for one in SETTINGS}
+    parser.set_defaults(is_observer=names is not None)
     group = parser.add_argument_group("settings of the node")
     group.add_argument("--config", metavar="FILE", help="TOML, JSON or YAML (BUS_CONFIG; ./bus.toml)")
     group.add_argument("--url", help="of the messaging system, in place of a Coordinator in a file")
@@ -145,7 +146,9 @@ def load(arguments: argparse.Namespace) -> Settings:
     path = getattr(arguments, "config", None) or os.environ.get("BUS_CONFIG") or _default_file()
     problems = Problems()
     file = reading.load(path, problems) if path else reading.NO_FILE
-    return settle(file, os.environ, arguments, problems)
+    # Who looks at a system by its URL means that one, whatever the node of this machine was changed to.
+    is_alone = getattr(arguments, "is_observer", False) and getattr(arguments, "url", None) is not None
+    return settle(file, os.environ, arguments, problems, is_alone=is_alone)
 
 
 def settle(

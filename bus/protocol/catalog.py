@@ -32,6 +32,8 @@ Tag = int | str
 PART = 32_768
 LARGEST = 16_384
 KNOWN_BYTES = 4 << 20
+# ... and of what stands round them in a frame.
+FRINGE = 32
 # Who sees a new digest waits a random part of this before it asks: most likely somebody else did.
 SPREAD_MS = 300
 
@@ -87,6 +89,12 @@ class Catalog:
 
     # -- ours --------------------------------------------------------------------------------------
 
+    def digest_on(self, outlet: Outlet) -> int:
+        """What heartbeats on this link say: nothing (0) where a type is too large for it to be told."""
+        room = outlet.control_room - FRINGE
+        is_told = all(_weight(tag, one) <= room for tag, one in self.ours.described.items())
+        return self.ours.digest if is_told else 0
+
     def tell(self, outlet: Outlet, now: float) -> None:
         """Put all of ours before whatever waits on this link."""
         described, digest = self.ours.described, self.ours.digest
@@ -95,13 +103,17 @@ class Catalog:
             return
         self._keep(digest, described)
         self._adopt(digest)
+        if not self.digest_on(outlet):
+            return
+        most = min(PART, outlet.control_room - FRINGE)
         parts: list[list[Typed]] = [[]]
-        room = PART
+        room = most
         for tag, description in described.items():
-            if len(description) > room and parts[-1]:
+            weight = _weight(tag, description)
+            if weight > room and parts[-1]:
                 parts.append([])
-                room = PART
-            room -= len(description)
+                room = most
+            room -= weight
             parts[-1].append(Typed(tag, msgspec.Raw(description)))
         for part in parts:
             body = Types(digest=digest, count=len(described), types=part)
@@ -199,6 +211,11 @@ class Catalog:
             wanted.ask_in -= step
             if wanted.peer.is_over or wanted.peer.is_told:
                 del self._wanted[epoch]
+
+
+def _weight(tag: Tag, description: bytes) -> int:
+    """At most so many bytes of a frame."""
+    return len(description) + 10 + (len(tag.encode()) if isinstance(tag, str) else 0)
 
 
 def _bound(table: dict[int, Mapping[Tag, bytes]] | dict[int, dict[Tag, bytes]]) -> set[int]:

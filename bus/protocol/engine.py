@@ -134,8 +134,8 @@ class Engine:
                 return outlet.launch(wire.pack(REQUEST, 0, self.epoch, self.log.stamp(now), body), now)
         if outlet.types_told != self.catalog.ours.digest:
             self.catalog.tell(outlet, now)
-        if outlet.control:
-            kind, body = outlet.control.popleft()
+        if (waiting := outlet.next_control()) is not None:
+            kind, body = waiting
             return outlet.launch(wire.pack(kind, 0, self.epoch, self.log.stamp(now), body), now)
         if (question := self.catalog.ask(outlet, now)) is not None:
             return outlet.launch(question, now)
@@ -185,7 +185,7 @@ class Engine:
         state = Heartbeat(
             name=self.node, counter=self._counter, uptime_us=int((now - self._born) * 1e6),
             last=self.log.last, held=self.log.first, sent=outlet.cursor - 1,
-            digest=self.catalog.ours.digest, generation=self.generation,
+            digest=self.catalog.digest_on(outlet), generation=self.generation,
         )  # fmt: skip
         body = compose(state, outlet, chosen, named)
         return wire.pack(HEARTBEAT, flags, self.epoch, self.log.stamp(now), body)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # Of an answer: peers in all, and in one frame, which then stays below 60,000 bytes (Zenoh).
 MOST = 256
 PER_FRAME = 64
+# Bytes for one of them, at most.
+PER_PEER = 900
 # Answers that wait on one link; whoever asks more often gets fewer.
 MOST_WAITING = 64
 
@@ -68,8 +70,12 @@ class Ledger:
         # Whoever is heard goes first; a sorted list of equals keeps its order.
         asked = sorted(self._peers.values(), key=lambda peer: peer.is_bye or peer.is_told)[:MOST]
         about: About | None = self.about() if self.about is not None else About()
-        for first in range(0, len(asked) or 1, PER_FRAME):
-            some = asked[first : first + PER_FRAME]
+        most = min(PER_FRAME, max(1, outlet.control_room // PER_PEER))
+        if most < PER_FRAME:  # a server that carries little
+            _put(outlet, Report(about=about))
+            about = None
+        for first in range(0, len(asked) or 1, most):
+            some = asked[first : first + most]
             accounts, heard = [peer.account() for peer in some], [_heard(peer) for peer in some]
             _put(outlet, Report(accounts=accounts, heard=heard, about=about))
             about = None

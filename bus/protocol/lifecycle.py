@@ -52,6 +52,8 @@ class Lifecycle:
         self._proof = proof
         self._uniform = uniform
         self._wait = 0.0
+        # Seconds since the connect began that has not returned yet.
+        self._connecting = 0.0
         self._backoff = BACKOFF_MIN
         self._steady = 0.0
         self._failures = 0
@@ -73,6 +75,7 @@ class Lifecycle:
         if self.state in ("CLOSED", "FATAL"):
             return
         self._is_connected = True
+        self._connecting = 0.0
         self._restart_clocks()
         self.state = "CONNECTING"
 
@@ -115,6 +118,8 @@ class Lifecycle:
                 return Action.NOTHING
             self.state = "CONNECTING"
             return Action.CONNECT
+        if not self._is_connected:
+            self._connecting += step
         if not self._is_connected or self.state in ("FATAL", "CLOSED"):
             return Action.NOTHING
         self._age += step
@@ -186,4 +191,6 @@ class Lifecycle:
             return
         # Decorrelated jitter: nodes that lost the same server do not come back in step.
         self._backoff = min(BACKOFF_MAX, self._uniform(BACKOFF_MIN, self._backoff * 3))
-        self._wait = self._backoff
+        # An attempt that took long was a wait itself: the server may be back since.
+        self._wait = max(BACKOFF_MIN, self._backoff - self._connecting)
+        self._connecting = 0.0

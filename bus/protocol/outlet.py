@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bus.protocol.frame import REPORT, REQUEST, SEAL_SIZE
+from bus.protocol.frame import HEADER_SIZE, REPORT, REQUEST, SEAL_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -228,6 +228,19 @@ class Outlet:
         self.beats += is_beat
         self.flights.append(Flight(first, last, len(frame), now, self.limit, is_beat))
         return frame if self._seal is None else self._seal.seal(frame)
+
+    @property
+    def control_room(self) -> int:
+        """Bytes of the largest body of a control frame that the link carries."""
+        return self.sizes.max_message - HEADER_SIZE
+
+    def next_control(self) -> tuple[int, bytes] | None:
+        """Kind and body of the next control frame. One that is too large would only kill the link."""
+        while self.control:
+            kind, body = self.control.popleft()
+            if len(body) <= self.control_room:
+                return kind, body
+        return None
 
     def beat_soon(self, now: float) -> None:
         """One heartbeat answers all that was asked within a tenth of a second (rule 9)."""

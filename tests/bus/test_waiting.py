@@ -24,6 +24,7 @@ from bus import (
 )
 from bus.testing.fake import FakeSystem, hangs, raises
 from bus.testing.faults import MemoryFaults
+from bus.testing.simloop import run_sim
 from bus.waiting import Membership
 from tests.bus.cluster import (
     PATIENCE,
@@ -302,6 +303,18 @@ async def test_two_processes_with_one_name_are_told_on_every_side() -> None:
                 while not no_change(stream):
                     seen += await changes(stream, 1)
                 assert told in seen, seen
+
+
+def test_a_name_that_two_processes_have_is_in_the_log_of_each_node_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def twins() -> None:
+        async with buses("a") as (a,), open_beside(a, "twin"), open_beside(a, "twin"):
+            await asyncio.sleep(60)
+
+    run_sim(twins)
+    lines = [one.message for one in caplog.records if "have the name" in one.message]
+    assert lines == ["2 live processes have the name twin: give each its own"] * 3
 
 
 @pytest.mark.loops

@@ -105,6 +105,17 @@ def test_what_is_published_is_heard_and_watched(place: tuple[list[str], list[str
     ]
 
 
+def test_a_sender_does_not_take_the_name_of_the_node_of_its_machine(
+    nats_nodes: list[Node], nats_server: Broker, cli: Cli, tmp_path: Path
+) -> None:
+    settings = tmp_path / "bus.toml"
+    name = nats_nodes[0].name
+    settings.write_text(f'node = "{name}"\ncluster = "steady"\ncoordinator = "{nats_server.url}"\n')
+    told = cli("publish", "demo.hello", "hi", "--config", str(settings), "--json").lines()[0]
+    assert told["node"] != name
+    assert name in told["heard"]
+
+
 def test_a_watcher_is_no_node(place: tuple[list[str], list[str]], cli: Cli) -> None:
     where, names = place
     with watching(*where, "--node", "spy") as watcher:

@@ -121,6 +121,9 @@ def test_what_is_stored_goes_over_all_unless_a_file_manages_the_node(cli: Cli, h
     ran = cli("config", "diff", *words, "--json")
     assert ran.json()["@type"] == {"configured": "Nats", "stored": "Redis"}
     assert "url" in cli("config", "diff", *words).out
+    # Who looks at a system by its URL is shown that one.
+    looked = cli("doctor", "--state-dir", str(state), "--url", "nats://127.0.0.1:1", "--json").json()
+    assert looked["checks"][-1]["place"] == "127.0.0.1:1"
     (state / "coordinator.json").write_text("{")
     ran = cli("config", "show", *words)
     assert "coordinator.json" in ran.err

@@ -76,6 +76,8 @@ class Expected(NamedTuple):
     rebuilds: int | None = None
     # Lines a minute in the log, of all kinds; those that tell no change of state are always few.
     lines: float | None = None
+    # What an error in the log has to say that is none of ours.
+    error: str = "\0"
     # Of all but one of a thousand calls of `publish`, and of every one.
     usual: float | None = None
     longest: float | None = None
@@ -287,7 +289,7 @@ class Lab:
         window = Window(self._began, self._healed, tuple(self._quiet))
         found = figures(runs, window, verdict, gone)
         here = [history for history in runs if history.epoch not in gone]
-        problems = broken(runs, verdict, gone)
+        problems = broken(runs, verdict, gone, self._what.expected.error)
         problems += [] if self._what.expected.told else verdict.losses
         problems += unexpected(self._what.expected, found, [left_ready(one, self._began) for one in here])
         problems += self._too_slow(here)

@@ -94,6 +94,12 @@ def test_what_breaks_an_invariant_is_told(runs: list[History], said: str) -> Non
     assert said in "\n".join(problems(runs))
 
 
+def test_an_error_that_is_meant_is_no_problem() -> None:
+    runs = pair(Logged(at=5, level="ERROR", text="two have the name", trace=False))
+    assert broken(runs, judge(runs), NOBODY, "have the name") == []
+    assert broken(runs, judge(runs), NOBODY, "another") != []
+
+
 def test_who_is_ready_and_deaf_is_told_unless_the_others_are_away_too() -> None:
     a = node("a", A, others=[B])
     b = node("b", B, others=[A], silent=True)

@@ -270,6 +270,17 @@ def test_each_failure_waits_longer_up_to_2_s() -> None:
     assert waits(link(), 5) == pytest.approx([0.3, 0.9, 2.0, 2.0, 2.0], abs=0.051)
 
 
+def test_an_attempt_that_took_long_was_a_wait_itself() -> None:
+    """A server that accepts and is silent: when it is mended, nobody waits for more than one attempt."""
+    lifecycle = link()
+    waits(lifecycle, 3)
+    run(lifecycle, 1.5)
+    assert waits(lifecycle, 1) == pytest.approx([BACKOFF_MAX - 1.5], abs=0.051)
+    run(lifecycle, 4.5)
+    assert waits(lifecycle, 1) == pytest.approx([BACKOFF_MIN], abs=0.051)
+    assert waits(lifecycle, 1) == pytest.approx([BACKOFF_MAX], abs=0.051)
+
+
 def test_the_wait_is_drawn_from_all_that_is_allowed() -> None:
     """So that nodes that lost the same server do not come back in step."""
     asked: list[tuple[float, float]] = []

@@ -213,7 +213,9 @@ def _twins(lab: Lab, histories: Sequence[History], found: Figures) -> Iterator[s
             yield f"{history.node} was not told Duplicate"
 
 
-@scenario("twins", look=_twins, expect=Expected(told=True, noticed="maybe"))
+@scenario(
+    "twins", look=_twins, expect=Expected(told=True, noticed="maybe", error="live processes have the name")
+)
 def twins(lab: Lab) -> None:
     """Case 12: a second process under a name that lives; all are told, nobody is filtered."""
     lab.start()
