@@ -79,7 +79,9 @@ class EventTypes:
         self.only: type[Event] | None = None
         self._fast: msgspec.msgpack.Decoder[list[Event]] | None = None
         for cls in (Message, Tombstone):
-            self._enter(cls)
+            self._one[cls] = msgspec.msgpack.Decoder(cls)
+            self.known.add(cls)
+            self._by_tag[_tag(cls)] = cls
 
     def add(self, types: Iterable[type[Event]]) -> None:
         """Make types known. Raises UnknownEventType for a tag that is missing, inherited or taken."""
@@ -87,24 +89,25 @@ class EventTypes:
             self._add([cls for cls in types if cls not in self.known])
 
     def _add(self, fresh: list[type[Event]]) -> None:
-        for cls in fresh:
-            self._check(cls)
-            self._enter(cls)
-        if fresh:
-            self.described = {**self.described, **{_tag(cls): _description(cls) for cls in fresh}}
-            self.digest = schema.digest(self.described)
-            self.version += 1
-            # msgspec unions take tags of one kind only: the users' strings or ints, whichever are
-            # more. Frames of the other kind, and mixed ones, are decoded event by event.
-            texts = [cls for tag, cls in self._by_tag.items() if isinstance(tag, str)]
-            # A tombstone is told, not delivered: its frame is taken apart.
-            numbers = [
-                cls for tag, cls in self._by_tag.items() if isinstance(tag, int) and cls is not Tombstone
-            ]
-            chosen = texts if len(texts) >= len(numbers) else numbers
-            self.only = chosen[0] if len(chosen) == 1 else None
-            # Made at run time, so it cannot be written as `A | B`.
-            self._fast = msgspec.msgpack.Decoder(list[Union[tuple(chosen)]])  # type: ignore[misc]  # noqa: UP007
+        try:
+            for cls in fresh:
+                self._check(cls)
+                self._enter(cls)
+        finally:
+            if fresh:
+                self._compile()
+
+    def _compile(self) -> None:
+        # msgspec unions take tags of one kind only: the users' strings or ints, whichever are
+        # more. Frames of the other kind, and mixed ones, are decoded event by event.
+        texts = [cls for tag, cls in self._by_tag.items() if isinstance(tag, str)]
+        # A tombstone is told, not delivered: its frame is taken apart.
+        numbers = [cls for tag, cls in self._by_tag.items() if isinstance(tag, int) and cls is not Tombstone]
+        chosen = texts if len(texts) >= len(numbers) else numbers
+        self.only = None
+        # Made at run time, so it cannot be written as `A | B`.
+        self._fast = msgspec.msgpack.Decoder(list[Union[tuple(chosen)]])  # type: ignore[misc]  # noqa: UP007
+        self.only = chosen[0] if len(chosen) == 1 else None
 
     def decode(self, body: memoryview) -> list[Event] | None:
         """All events of one frame by one C call; None when it has to be taken apart."""
@@ -136,9 +139,19 @@ class EventTypes:
             return Spoiled(cls)
 
     def _enter(self, cls: type[Event]) -> None:
-        self._by_tag[_tag(cls)] = cls
+        """All of it or nothing. The event loop may look at it meanwhile: it finds what it needs, in this order."""
+        tag = _tag(cls)
+        try:
+            decoder, description = msgspec.msgpack.Decoder(cls), _description(cls)
+        except (TypeError, ValueError, NameError) as error:
+            name = f"{cls.__module__}.{cls.__qualname__}"
+            raise UnknownEventType(f"{name} has a field that cannot be read from a frame: {error}") from error
+        self.described = {**self.described, tag: description}
+        self.digest = schema.digest(self.described)
+        self._one[cls] = decoder
         self.known.add(cls)
-        self._one[cls] = msgspec.msgpack.Decoder(cls)
+        self.version += 1
+        self._by_tag[tag] = cls
 
     def _check(self, cls: type[Event]) -> None:
         name = f"{cls.__module__}.{cls.__qualname__}"

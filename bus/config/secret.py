@@ -6,7 +6,6 @@ file is picked up (rule 17). Error texts name the variable or the path, never th
 
 from __future__ import annotations
 
-import functools
 import os
 import stat
 from typing import Annotated
@@ -133,9 +132,15 @@ def read_regular(path: str, limit: int) -> tuple[bytes, int]:
     return content, mode
 
 
-@functools.cache
+_warned: set[str] = set()
+
+
 def _warn_readable(path: str) -> None:
     """Once per path: a link that reconnects every second must not fill the log."""
     import logging
 
+    if path in _warned:
+        return
+    # Before the line is written: a formatter that hides secrets reads them, and would come here for ever.
+    _warned.add(path)
     logging.getLogger("bus.config").warning("secret file %s can be read by others; chmod 600 it", path)

@@ -105,7 +105,7 @@ def _links(status: Status) -> Iterator[Family]:
         [
             ({"type": kind, "cause": cause}, sum(one.faults.get(cause, 0) for one in links))
             for kind, links in kinds.items()
-            for cause in sorted(set().union(*(one.faults for one in links)))
+            for cause in sorted({cause for one in links for cause in one.faults})
         ],
     )  # fmt: skip
     yield Family(

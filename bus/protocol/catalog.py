@@ -97,7 +97,8 @@ class Catalog:
 
     def tell(self, outlet: Outlet, now: float) -> None:
         """Put all of ours before whatever waits on this link."""
-        described, digest = self.ours.described, self.ours.digest
+        # In this order: the digest follows what is described, perhaps in another thread.
+        digest, described = self.ours.digest, self.ours.described
         outlet.types_told, outlet.types_at = digest, now
         if not digest:
             return
@@ -161,7 +162,7 @@ class Catalog:
 
     def _adopt(self, digest: int) -> None:
         for peer in self._peers.values():
-            if peer.digest == digest and peer.types is None:
+            if peer.digest == digest and peer.types != self._known[digest]:
                 peer.types = self._known[digest]
                 self._settle(peer)
 

@@ -128,3 +128,26 @@ def test_file_that_others_can_read_warns_once(path: Path, caplog: pytest.LogCapt
     assert [record.getMessage() for record in caplog.records] == [
         f"secret file {path} can be read by others; chmod 600 it"
     ]
+
+
+def test_warning_is_written_by_a_log_that_reads_the_secret_to_hide_it(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.write_text(CANARY)
+    path.chmod(0o644)  # as Docker and Kubernetes mount secrets
+    secret = File(str(path))
+
+    def hide(record: logging.LogRecord) -> bool:
+        record.msg = record.getMessage().replace(secret.resolve(), "****")
+        record.args = ()
+        return True
+
+    logger = logging.getLogger("bus.config")
+    logger.addFilter(hide)
+    try:
+        assert secret.resolve() == CANARY
+    finally:
+        logger.removeFilter(hide)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"secret file {path} can be read by others; chmod 600 it"
+    ]

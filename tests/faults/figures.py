@@ -105,7 +105,7 @@ def figures(histories: Sequence[History], window: Window, verdict: Verdict, gone
 def broken(
     histories: Sequence[History], verdict: Verdict, gone: frozenset[int], meant: str = "\0"
 ) -> list[str]:
-    """The invariants that hold in every cell: I1 to I6, I8, I11, and no error in the log but what is meant."""
+    """The invariants that hold in every cell: I1 to I6, I8, I11, no error in the log but what is meant."""
     return [
         *verdict.wrong,
         *(f"{history.node}: {what}" for history in histories for what in _broken(history, gone, meant)),
