@@ -35,17 +35,22 @@ class SecretPolicy(NamedTuple):
             found
             for attribute, name in zip(new.__struct_fields__, new.__struct_encode_fields__, strict=True)
             if moved or getattr(new, attribute) != getattr(stored, attribute)
-            for found in self._judge(name, getattr(new, attribute))
+            for found in self._judge(
+                name,
+                getattr(new, attribute),
+                # Else who changed the address only would not know what is wrong with the secret.
+                "sent to another server" if getattr(new, attribute) == getattr(stored, attribute, None) else "used",
+            )
         ]
 
-    def _judge(self, name: str, secret: object) -> Iterator[Problem]:
+    def _judge(self, name: str, secret: object, use: str) -> Iterator[Problem]:
         if isinstance(secret, EnvironmentVariable):
             variable = secret.variable_name.strip()
             if not variable.startswith(self.variables) or variable.startswith(_NEVER):
                 yield problem(
                     f"{name}/variableName",
                     "format",
-                    "this variable must not be used over the network",
+                    f"this variable must not be {use} over the network",
                     allowed=listing(f"{prefix}*" for prefix in self.variables),
                 )
         elif isinstance(secret, File):
@@ -54,6 +59,6 @@ class SecretPolicy(NamedTuple):
                 yield problem(
                     f"{name}/filePath",
                     "format",
-                    "this file must not be used over the network",
+                    f"this file must not be {use} over the network",
                     allowed=f"files in {listing(self.directories)}",
                 )

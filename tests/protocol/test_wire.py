@@ -45,8 +45,9 @@ def refusal(frame: bytes) -> str | None:
 
 def without_new_keys(found: object, frozen: object) -> object:
     """What was added since the frame was frozen has its default there: nothing, in every case so far."""
+    other = found
     if not isinstance(found, dict) or not isinstance(frozen, dict):
-        return found
+        return other
     values = cast("dict[str, object]", found)
     return {name: value for name, value in values.items() if name in frozen or value not in ([], None)}
 
