@@ -35,15 +35,12 @@ class SecretPolicy(NamedTuple):
             found
             for attribute, name in zip(new.__struct_fields__, new.__struct_encode_fields__, strict=True)
             if moved or getattr(new, attribute) != getattr(stored, attribute)
-            for found in self._judge(
-                name,
-                getattr(new, attribute),
-                # Else who changed the address only would not know what is wrong with the secret.
-                "sent to another server" if getattr(new, attribute) == getattr(stored, attribute, None) else "used",
-            )
+            for found in self._judge(name, getattr(new, attribute), getattr(stored, attribute, None))
         ]
 
-    def _judge(self, name: str, secret: object, use: str) -> Iterator[Problem]:
+    def _judge(self, name: str, secret: object, former: object) -> Iterator[Problem]:
+        # Else who has changed the address only would not know what is wrong with the secret.
+        use = "sent to another server" if secret == former else "used"
         if isinstance(secret, EnvironmentVariable):
             variable = secret.variable_name.strip()
             if not variable.startswith(self.variables) or variable.startswith(_NEVER):

@@ -17,11 +17,12 @@ from tests.faults.outages import kill
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.parametrize("system", BROKERS)
 def test_nothing_is_lost_when_the_broker_is_back_after_a_second(
-    system: str, broker_of: BrokerFactory, tmp_path: Path
+    system: str, number: int, broker_of: BrokerFactory, tmp_path: Path
 ) -> None:
-    cell = Cell(system, "kill", 1, 3, 1)
+    cell = Cell(system, "kill", 1, 3, number)
     result = run(cell, broker_of(cell.kind), tmp_path)
     assert result.problems == (), f"{result}\nhistories and logs: {tmp_path}"
 
