@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from bus.bench.svg import short
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -152,9 +154,9 @@ def table(results: Sequence[Result]) -> list[str]:
     for goal in GOALS:
         value = goal.value(results)
         sign = "≤ " if goal.less else ""
-        measured = "" if value is None else f"{value:,.3g}" if value < 1e4 else f"{value:,.0f}"
+        measured = "" if value is None else short(value)
         lines.append(
-            f"| {goal.what} | {goal.backend} | {sign}{goal.floor:,g} | {sign}{goal.goal:,g} "
+            f"| {goal.what} | {goal.backend} | {sign}{short(goal.floor)} | {sign}{short(goal.goal)} "
             f"| {measured} | {goal.verdict(value)} |"
         )
     return lines

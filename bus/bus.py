@@ -75,12 +75,12 @@ class Bus:
         """Make a bus from a Coordinator: a URL, a file name, JSON text, a dict, or a variant struct.
 
         Validates everything before any I/O and never waits for the broker: use it with `async
-        with`, then `await bus.ready()` if you want to. `node` names this process (at most 128
-        bytes; default "<host>:<pid>"); `cluster` ([A-Za-z0-9_-]{1,48}) gives the channel
-        "bus.<cluster>"; `events` makes types known that are only received; `store` is what the
-        variant Default reuses. `key` (docs/security.md) seals all frames: text or bytes of at least
-        16 bytes, a secret such as `bus.config.File(path)`, or a list of them, of which the first
-        seals. Raises ConfigError with every problem at once, UnknownEventType.
+        with`, then `await bus.ready()` if you want to. Of a node's file of settings only the Coordinator
+        counts. `node` names this process (at most 128 bytes; default "<host>:<pid>"); `cluster`
+        ([A-Za-z0-9_-]{1,48}) gives the channel "bus.<cluster>"; `events` makes types known that are
+        only received; `store` is what the variant Default reuses. `key` (docs/security.md) seals all
+        frames: text or bytes of at least 16 bytes, a secret such as `bus.config.File(path)`, or a list
+        of them, of which the first seals. Raises ConfigError with every problem at once, UnknownEventType.
         """
         channel, name = opening.channel_of(cluster), opening.name_of(node)
         decoded = opening.coordinator_of(coordinator, store)

@@ -139,7 +139,7 @@ class EventTypes:
             return Spoiled(cls)
 
     def _enter(self, cls: type[Event]) -> None:
-        """All of it or nothing. The event loop may look at it meanwhile: it finds what it needs, in this order."""
+        """All of it or nothing; in this order, since the event loop may look at it meanwhile."""
         tag = _tag(cls)
         try:
             decoder, description = msgspec.msgpack.Decoder(cls), _description(cls)

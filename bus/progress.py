@@ -58,7 +58,7 @@ async def ready(node: Node, timeout: float, peers: int) -> None:
         links = ", ".join(f"{s.type} is {s.state} ({s.error or 'no error'})" for s in statuses)
         raise TimeoutError(
             f"not ready within {timeout:g} s: {links or 'no link'}; "
-            f"{mutual()} of {peers} peers hear us and are heard"
+            f"{f'{mutual()} of {peers}' if peers else mutual()} peers hear us and are heard"
             + "".join(f"; {one}" for one in (*troubles(), *outsiders(node.engine.refused)))
         )
 

@@ -79,7 +79,7 @@ def bars(title: str, subtitle: str, given: Sequence[Bar], *, x_label: str, mark:
     groups = list(dict.fromkeys(bar.group for bar in given))
     row, gap, first = 17, 9, TOP + 6
     height = first + len(given) * row + len(groups) * gap + BOTTOM
-    label = 12 + max(len(group) for group in groups) * 6.4
+    label = 16 + max(len(group) for group in groups) * 7.0
     values = [bar.high or bar.value for bar in given]
     _, top, ticks = _axis([*values, mark or 0.0], is_log=False)
     room = WIDTH - label - 150

@@ -39,6 +39,7 @@ class Missing(NamedTuple):
 class Examined(NamedTuple):
     """Everything that is known of the nodes."""
 
+    channel: str
     views: list[NodeView]
     told: dict[int, Told]
     missing: list[Missing]
@@ -67,7 +68,7 @@ def examine(node: Observer) -> Examined:
     types = {epoch: dict(found) for epoch in up if (found := peers[epoch].types) is not None}
     links = node.links.items()
     return Examined(
-        views, {epoch: told for epoch, told in node.told.items() if epoch in up},
+        node.channel, views, {epoch: told for epoch, told in node.told.items() if epoch in up},
         _missing(node, up, views), types, sorted(node.engine.foreign.values()),
         sorted(peers[epoch].node for epoch in up if peers[epoch].digest and epoch not in types),
         any(
@@ -102,7 +103,7 @@ def judged(examined: Examined) -> Iterator[Check]:
     up = examined.up
     if not up:
         fix = "is the cluster the same there?" if not examined.missing else ""
-        yield Check("nodes", "observer", "warn", "nobody else is on the bus", fix)
+        yield Check("nodes", "observer", "warn", f"nobody else is on {examined.channel}", fix)
     if examined.is_timeless:
         yield Check(
             "broker", "topic", "warn", "it puts no time of its own on messages: old news cannot be told",

@@ -53,7 +53,9 @@ def _module(name: str, asked: str) -> object:
     try:
         return importlib.import_module(name)
     except Exception as error:  # noqa: BLE001  # whatever a foreign module does
-        raise usage(f"{asked}: {type(error).__name__}: {error}") from None
+        is_away = isinstance(error, ModuleNotFoundError)
+        hint = f"looked for in {os.getcwd()}, PYTHONPATH and what is installed" if is_away else ""
+        raise usage(f"{asked}: {type(error).__name__}: {error}", hint) from None
 
 
 def _check(found: dict[int | str, type[Event]]) -> None:

@@ -315,3 +315,4 @@ async def test_line_33_what_the_operator_configured_stays_but_not_for_another_ho
         assert "updated" in await here.client.update({**await here.client.object(), "pingInterval": 2})
         error = await here.client.update({"addresses": ["evil:1"]})
         assert error["properties"] == ["authSecret/filePath"]
+        assert "sent to another server" in error["validationErrors"][0]["message"]

@@ -19,6 +19,16 @@ RATE = 500
 PIECE = 0.02
 
 
+def _kind(number: int) -> type[Event]:
+    """One of many event types, which is described in more than 100 bytes."""
+
+    class Kind(Event, tag=f"outage.kind.{number}"):
+        the_first_of_its_fields_with_a_long_name: int
+        the_second_of_its_fields_with_a_long_name: int
+
+    return Kind
+
+
 class Node:
     """A bus that publishes and writes down what it hears."""
 
@@ -106,6 +116,27 @@ async def test_lame_duck_moves_the_nodes_to_the_other_server(broker_of: BrokerFa
         first.kill()
         await asyncio.gather(*(node.publish(0.2) for node in made))
         await whole(made)
+
+
+async def test_types_that_are_more_than_one_frame_of_the_server_do_not_kill_the_link(
+    broker_of: BrokerFactory,
+) -> None:
+    """Two releases with thirty types, at a server that carries 2,000 bytes."""
+    server = broker_of(NatsServer, options={"max_payload": 2_000})
+    kinds = [_kind(number) for number in range(30)]
+    name = channel().removeprefix("bus.")
+    async with (
+        Bus.open(server.url, node="a", cluster=name, events=kinds) as one,
+        Bus.open(server.url, node="b", cluster=name, events=kinds[:-1]) as other,
+    ):
+        heard: list[Event] = []
+        other.on(kinds[0], heard.append)
+        await one.ready(10, peers=1)
+        await other.ready(10, peers=1)
+        one.publish(kinds[0](7, 8))
+        await eventually(lambda: len(heard) == 1, 5)
+        assert one.status().links[0].connects == 1
+    assert "payload" not in server.logs().lower()
 
 
 async def test_a_server_that_carries_less_gets_less_and_what_is_too_large_is_told(

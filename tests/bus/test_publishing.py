@@ -9,6 +9,7 @@ from collections.abc import Callable
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
+import msgspec
 import pytest
 
 from bus import (
@@ -37,6 +38,18 @@ from tests.bus.cluster import (
 )
 
 pytestmark = pytest.mark.loops
+
+
+class Here(msgspec.Struct):
+    """One of two that nobody can tell apart on the wire."""
+
+    number: int
+
+
+class There(msgspec.Struct):
+    """The other one."""
+
+    text: str
 
 
 def in_thread(call: Callable[[], object]) -> BaseException | None:
@@ -271,6 +284,24 @@ async def test_what_is_no_event_is_refused() -> None:
                 a.publish(bad)  # type: ignore[arg-type]  # an untyped caller
             assert "tag" in str(caught.value)
         assert a.publish(Note(1)) == 1
+
+
+async def test_a_type_that_no_frame_can_be_read_into_is_refused_each_time_and_harms_nobody() -> None:
+    class Either(Event, tag="test.either"):
+        what: Here | There
+
+    class Good(Event, tag="test.good"):
+        number: int
+
+    async with buses("a", "b") as (a, b):
+        for _ in range(2):
+            with pytest.raises(UnknownEventType, match="Either has a field that cannot be read"):
+                a.publish(Either(Here(1)))
+            with pytest.raises(UnknownEventType, match="Either has a field that cannot be read"):
+                b.subscribe(Good, Either)
+        async with b.subscribe(Good) as inbox:
+            a.publish(Good(1))
+            assert await inbox.batch() == [Good(1)]
 
 
 async def test_a_tag_used_twice_names_both_classes() -> None:

@@ -36,7 +36,7 @@ from bus.testing.brokers import Broker, Certificates, NatsServer, free_port
 from bus.testing.brokers.fixtures import BrokerFactory
 from bus.testing.brokers.process import own_path
 from tests.cli.conftest import Cli
-from tests.cli.kit import BUS, Node, clean
+from tests.cli.kit import BUS, Node, clean, until
 
 
 @pytest.fixture(scope="session")
@@ -114,6 +114,24 @@ def test_a_sender_does_not_take_the_name_of_the_node_of_its_machine(
     told = cli("publish", "demo.hello", "hi", "--config", str(settings), "--json").lines()[0]
     assert told["node"] != name
     assert name in told["heard"]
+
+
+def test_a_node_whose_secret_others_can_read_warns_once_and_runs(nats_server: Broker, tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("as-mounted-by-docker")
+    secret.chmod(0o644)
+    system = {
+        "BUS_COORDINATOR__TYPE": "Nats",
+        "BUS_COORDINATOR__ADDRESSES": nats_server.url.removeprefix("nats://"),
+        "BUS_COORDINATOR__AUTH_SECRET_FILE": str(secret),
+    }
+    node = Node(tmp_path, "mounted", [], env=system)
+    try:
+        until(lambda: "is ready" in node.process.logs())
+        told = [line["msg"] for line in node.logged() if line["level"] not in ("info", "debug")]
+    finally:
+        node.process.kill()
+    assert told == [f"secret file {secret} can be read by others; chmod 600 it"]
 
 
 def test_a_watcher_is_no_node(place: tuple[list[str], list[str]], cli: Cli) -> None:
@@ -450,7 +468,7 @@ async def test_the_doctor_blames_who_does_not_hear(spy: Observer) -> None:
 
 
 async def test_the_doctor_finds_nobody(spy: Observer) -> None:
-    assert [one.detail for one in judged(examine(spy))] == ["nobody else is on the bus"]
+    assert [one.detail for one in judged(examine(spy))] == [f"nobody else is on {spy.channel}"]
 
 
 def test_a_loss_is_an_object_of_its_own() -> None:

@@ -136,7 +136,7 @@ def view(
 
 
 def examined(*views: NodeView, **more: Any) -> Examined:
-    return Examined(list(views), {}, [], {}, [], [], False, {})._replace(**more)
+    return Examined("bus.default", list(views), {}, [], {}, [], [], False, {})._replace(**more)
 
 
 def bad(found: Examined) -> list[tuple[str, str, str]]:

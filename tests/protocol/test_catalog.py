@@ -14,6 +14,7 @@ from bus.protocol import catalog, control, frame as wire
 from bus.protocol.catalog import KNOWN_BYTES, LARGEST, PART
 from bus.protocol.control import Typed, Types
 from bus.protocol.limits import Limits
+from bus.protocol.outlet import Sizes
 from bus.signals import Gap
 from tests.protocol.kit import A, Declared, Node, beat, data, exchange, held_frames, kinds, of_kind
 
@@ -97,6 +98,43 @@ def test_many_types_are_told_in_frames_that_every_link_carries() -> None:
     assert other.engine.peers[2].types is None
     other.hear(frames[-1])
     assert other.engine.peers[2].types == described
+
+
+def test_a_server_that_carries_little_gets_frames_of_types_that_it_takes() -> None:
+    described = {f"type {number}": msgspec.msgpack.encode("x" * 300) for number in range(20)}
+    node = Node("n2", 2, sizes=Sizes(max_message=1_000))
+    node.engine.catalog.ours = Declared(1, described)
+    frames = node.says()
+    assert max(map(len, frames)) <= 1_000
+    assert len(of_kind(wire.TYPES, frames)) == 10
+    other = knowing(9, epoch=3)
+    other.hear(*frames)
+    assert other.engine.peers[2].types == described
+
+
+def test_where_a_type_is_too_large_for_the_link_nothing_is_said_of_types() -> None:
+    described = {"a": TEXT, "b": msgspec.msgpack.encode("x" * 1_000)}
+    node = Node("n2", 2, sizes=Sizes(max_message=1_000))
+    node.engine.catalog.ours = Declared(1, described)
+    node.publish()
+    frames = node.says()
+    assert kinds(frames) == [wire.HEARTBEAT, wire.DATA]
+    assert control.read_heartbeat(frames[0]).digest == 0
+    larger = node.link()
+    frames = node.says(on=larger)
+    assert control.read_heartbeat(frames[0]).digest == 1
+    assert len(of_kind(wire.TYPES, frames)) == 1
+
+
+def test_a_later_answer_replaces_one_that_was_not_whole() -> None:
+    node = Node()
+    node.sink.unjudged = {A}
+    node.hear(beat(A, 1, digest=9), types(9, {"a": TEXT}), data(A, 1, 1, 6_000_000))
+    assert node.sink.delivered(A) == []
+    node.sink.unjudged.clear()
+    node.hear(types(9, {"a": TEXT, "b": TEXT}, sent_us=7_000_000))
+    assert node.sink.delivered(A) == [1]
+    assert node.engine.peers[A].types == {"a": TEXT, "b": TEXT}
 
 
 @pytest.mark.parametrize("whose", [2, 0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bus.protocol import control, frame as wire
 from bus.protocol.control import About, Heard, Report
 from bus.protocol.ledger import MOST, PER_FRAME
+from bus.protocol.outlet import Sizes
 from tests.protocol.kit import A, Node, beat, data, of_kind
 
 
@@ -42,6 +43,27 @@ def test_an_answer_about_many_peers_comes_in_parts_that_every_link_carries_the_l
     assert [len(one.accounts) for one in reports] == [PER_FRAME] * (MOST // PER_FRAME)
     assert [one.about is not None for one in reports] == [True, False, False, False]
     assert all(not one.is_over for one in reports[0].heard)
+
+
+def test_a_server_that_carries_little_gets_answers_that_it_takes() -> None:
+    node = Node(sizes=Sizes(max_message=2_000))
+    node.engine.ledger.about = lambda: About(state="READY")
+    node.hear(*(beat(100 + n, 1, name="n" * 128) for n in range(9)))
+    for peer in node.engine.peers.values():
+        peer.gaps = [(1 << 62, 1 << 62)] * 16
+    node.hear(ask())
+    frames = of_kind(wire.REPORT, node.says())
+    assert max(map(len, frames)) <= 2_000
+    reports = [control.read_report(frame) for frame in frames]
+    assert reports[0].about == About(state="READY")
+    assert sum(len(one.accounts) for one in reports) == 9
+
+
+def test_an_answer_that_no_frame_of_the_link_holds_is_left_out() -> None:
+    node = Node(sizes=Sizes(max_message=600))
+    node.engine.ledger.about = lambda: About(problems=["x" * 600])
+    node.hear(beat(A, 1), ask())
+    assert [one.about for one in answers(node)] == [None]
 
 
 def test_a_node_that_knows_nobody_answers_as_well() -> None:
