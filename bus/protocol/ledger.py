@@ -45,7 +45,9 @@ class Ledger:
         """Ask one peer for its account of our log."""
         peer = self._peers.get(epoch)
         if peer is not None and (outlet := self._repair.way_to(peer)) is not None:
-            _put(outlet, Report(ask=epoch))
+            question = (REPORT, control.encode(Report(ask=epoch)))
+            if question not in outlet.control:  # it is asked again and again, also while nothing can go
+                outlet.control.append(question)
 
     def ask_all(self, outlet: Outlet) -> None:
         """Ask everybody on this link for everything."""

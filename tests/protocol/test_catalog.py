@@ -100,6 +100,34 @@ def test_many_types_are_told_in_frames_that_every_link_carries() -> None:
     assert other.engine.peers[2].types == described
 
 
+class Growing:
+    """Types that become more after `reads` looks at them, as they do when another thread adds one."""
+
+    def __init__(self, reads: int) -> None:
+        self._reads = reads
+
+    def _is_more(self) -> bool:
+        self._reads -= 1
+        return self._reads < 0
+
+    @property
+    def digest(self) -> int:
+        return 2 if self._is_more() else 1
+
+    @property
+    def described(self) -> Mapping[int | str, bytes]:
+        return {"a": TEXT, "b": TEXT} if self._is_more() else {"a": TEXT}
+
+
+@pytest.mark.parametrize("reads", range(8))
+def test_a_digest_is_never_told_with_fewer_types_than_it_stands_for(reads: int) -> None:
+    node = Node()
+    node.engine.catalog.ours = Growing(reads)
+    answers = [one for at in range(3) for one in told(node.says(float(at)))]
+    assert answers[-1].digest == 2
+    assert all(len(one.types) == 2 for one in answers if one.digest == 2)
+
+
 def test_a_server_that_carries_little_gets_frames_of_types_that_it_takes() -> None:
     described = {f"type {number}": msgspec.msgpack.encode("x" * 300) for number in range(20)}
     node = Node("n2", 2, sizes=Sizes(max_message=1_000))

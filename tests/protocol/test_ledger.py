@@ -66,6 +66,17 @@ def test_an_answer_that_no_frame_of_the_link_holds_is_left_out() -> None:
     assert [one.about for one in answers(node)] == [None]
 
 
+def test_a_question_that_waits_is_not_asked_twice() -> None:
+    node = Node()
+    node.hear(beat(A, 1), beat(A + 1, 1, name="c"))
+    for _ in range(100):
+        node.engine.ledger.ask(A)
+        node.engine.ledger.ask(A + 1)
+    assert [one.ask for one in answers(node)] == [A, A + 1]
+    node.engine.ledger.ask(A)
+    assert [one.ask for one in answers(node, 1.0)] == [A]
+
+
 def test_a_node_that_knows_nobody_answers_as_well() -> None:
     node = Node()
     node.hear(ask())
