@@ -31,7 +31,7 @@ __all__ = ["Conformance", "Harness", "scenarios"]
 class Conformance(Faults, Closing, Buses, Links, Frames):
     """Inherit from it and give it a `harness` fixture."""
 
-    pytestmark = pytest.mark.asyncio
+    pytestmark: pytest.MarkDecorator = pytest.mark.asyncio
 
     @pytest.fixture
     def harness(self) -> Harness:
