@@ -256,6 +256,8 @@ class _App:
         last_id = http.headers.get("last-event-id")
 
         async def body() -> AsyncIterator[bytes]:
+            if http.method == "HEAD":  # nobody sees it, and it would go on for as long as the client stays
+                return
             with self._streams.one(""):
                 async for piece in eventsource.stream(wish, parts.cutover, parts.closing, last_id):
                     if not is_open():

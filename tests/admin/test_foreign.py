@@ -125,6 +125,7 @@ FORMS: dict[str, tuple[bytes, int]] = {
     "two lengths": (post(HOST + LOGIN + JSON + "Content-Length: 1\r\n"), 400),
     "HEAD": (bare("HEAD", "/.well-known/jmap"), 200),
     "HEAD of a POST": (bare("HEAD", "/api"), 405),
+    "HEAD of a stream": (bare("HEAD", "/jmap/eventsource?types=*&closeafter=no&ping=0"), 200),
     "OPTIONS": (bare("OPTIONS", "/api"), 405),
     "OPTIONS of a page elsewhere": (bare("OPTIONS", "/api", HOST + "Origin: https://evil.example\r\n"), 405),
     "GET of a POST": (bare("GET", "/api"), 405),
