@@ -38,6 +38,7 @@ C = TypeVar("C", bound=Event)
 
 _NOBODY = -1
 _open_buses: weakref.WeakSet[Bus] = weakref.WeakSet()
+_made: weakref.WeakSet[Bus] = weakref.WeakSet()
 
 
 class Bus:
@@ -65,6 +66,7 @@ class Bus:
         self._closing: Job | None = None
         self._is_reconfiguring = False
         self._inlet = ThreadInlet(limits.log_bytes)
+        _made.add(self)
 
     @classmethod
     def open(
@@ -76,13 +78,14 @@ class Bus:
 
         Validates everything before any I/O and never waits for the broker: use it with `async
         with`, then `await bus.ready()` if you want to. Of a node's file of settings only the Coordinator
-        counts. `node` names this process (at most 128 bytes; default "<host>:<pid>"); `cluster`
-        ([A-Za-z0-9_-]{1,48}) gives the channel "bus.<cluster>"; `events` makes types known that are
-        only received; `store` is what the variant Default reuses. `key` (docs/security.md) seals all
-        frames: text or bytes of at least 16 bytes, a secret such as `bus.config.File(path)`, or a list
-        of them, of which the first seals. Raises ConfigError with every problem at once, UnknownEventType.
+        counts. `node`: name of this node (at most 128 bytes; default "<host>:<pid>", for a second bus of
+        the process "<host>:<pid>.2"); `cluster` ([A-Za-z0-9_-]{1,48}) gives the channel "bus.<cluster>";
+        `events`: types that are only received; `store` is what the variant Default reuses. `key`
+        (docs/security.md) seals all frames: at least 16 bytes, a secret such as `bus.config.File(path)`, or
+        a list of which the first seals. Raises ConfigError (all problems at once), UnknownEventType.
         """
-        channel, name = opening.channel_of(cluster), opening.name_of(node)
+        channel = opening.channel_of(cluster)
+        name = opening.name_of(node, {bus._node.name for bus in list(_made) if bus._closing is None})
         decoded = opening.coordinator_of(coordinator, store)
         return cls(decoded, name, channel, events, limits or Limits(), store, cluster_key(key))
 
@@ -103,11 +106,8 @@ class Bus:
         return self
 
     async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+    ) -> None:  # fmt: skip
         await self.aclose()
 
     # -- publishing --------------------------------------------------------------------------------

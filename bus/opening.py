@@ -6,7 +6,8 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
+from itertools import count
 from typing import TYPE_CHECKING, Protocol, cast
 
 from bus import config, registry
@@ -42,9 +43,14 @@ def channel_of(cluster: object) -> str:
     return f"bus.{cluster}"
 
 
-def name_of(node: object) -> str:
-    """The name of this node, "<host>:<pid>" by default (rule 13). Raises ConfigError."""
-    name = f"{socket.gethostname()}:{os.getpid()}" if node is None else node
+def name_of(node: object, taken: Container[str] = ()) -> str:
+    """The name of this node, "<host>:<pid>" by default (rule 13). Raises ConfigError.
+
+    A second bus of one process is "<host>:<pid>.2", and so on: `taken` are the names of its others.
+    """
+    own = f"{socket.gethostname()}:{os.getpid()}"
+    free = (f"{own}.{number}" if number > 1 else own for number in count(1))
+    name = next(one for one in free if one not in taken) if node is None else node
     if not isinstance(name, str) or not 0 < len(name.encode("utf-8", "replace")) <= MAX_NAME:
         raise ConfigError(f"node is {name!r}; it must be a text of 1 to {MAX_NAME} bytes")
     return name

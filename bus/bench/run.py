@@ -32,6 +32,10 @@ DOUBLINGS = 4
 LEAST_OF_SLOW, MOST_OF_SLOW = 150_000, 400_000
 
 
+# Seconds: what takes less is mostly a beginning and an end, and waits for both.
+SHORT = 0.5
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How much is measured."""
 
@@ -214,6 +218,7 @@ class _Row:
             or self._backend == "kafka"
             or (self._backend in SERVED and repetitions[0].cpu_server is None)
             or crowd > CROWDED
+            or self._plan.seconds < SHORT
         )
         found = complaints(
             repetitions, cores=cores, seconds=self._plan.seconds, tells_loss=crew.tells_loss,

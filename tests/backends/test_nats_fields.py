@@ -197,7 +197,8 @@ async def test_own_frames_come_back_only_when_asked_for(nats_server: Broker) -> 
         await one.link.send(b"of one")
         await other.link.send(b"of other")
         await eventually(lambda: len(other.heard) == 2)
-        assert other.heard == [b"of one", b"of other"]
+        # Two connections: which frame the server takes first is its own affair.
+        assert sorted(other.heard) == [b"of one", b"of other"]
         assert one.heard == [b"of other"]
     async with Bus.open(loud, cluster=channel()[4:], events=(Note,)) as bus, bus.subscribe(Note) as inbox:
         await bus.ready(SECONDS)

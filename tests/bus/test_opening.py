@@ -233,3 +233,16 @@ async def test_a_later_default_is_the_store_of_open() -> None:
     async with Bus.open("memory://") as bus:
         with pytest.raises(ConfigError, match="no store was given"):
             await bus.reconfigure(Default(), timeout=0.1)
+
+
+async def test_buses_of_one_process_have_names_of_their_own() -> None:
+    cluster = cluster_name()
+    own = f"{socket.gethostname()}:{os.getpid()}"
+    first = Bus.open("memory://", cluster=cluster)
+    second = Bus.open("memory://", cluster=cluster)
+    async with first, second:
+        assert (first.status().node, second.status().node) == (own, f"{own}.2")
+        await first.ready(peers=1)
+        await second.ready(peers=1)
+    async with Bus.open("memory://", cluster=cluster) as third:
+        assert third.status().node == own

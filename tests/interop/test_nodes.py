@@ -85,17 +85,21 @@ async def test_a_node_in_another_hand_hears_and_is_heard(server: tuple[Broker, s
     broker, script = server
     cluster = f"interop-{secrets.token_hex(4)}"
     event = json.dumps(["interop.seen", 7, ["é", ""]])
-    async with asyncio.timeout(PATIENCE * 3), Bus.open(broker.url, cluster=cluster, events=(Seen,)) as bus:
+    async with (
+        asyncio.timeout(PATIENCE * 3),
+        Bus.open(broker.url, cluster=cluster, events=(Seen,)) as bus,
+        # Before the other one is started: it publishes at once.
+        bus.subscribe(Seen) as inbox,
+    ):
         await bus.ready(PATIENCE)
         command = [str(HERE / script), *address(broker.url), cluster, "crow", event, str(COUNT)]
         process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=subprocess.PIPE)
         try:
-            async with bus.subscribe(Seen) as inbox:
-                await bus.ready(PATIENCE, peers=1)
-                for number in range(COUNT):
-                    bus.publish(Seen(number, ("x",) * (number % 4)))
-                assert await anext(inbox) == Seen(7, ("é", ""))
-                output, _ = await process.communicate()
+            await bus.ready(PATIENCE, peers=1)
+            for number in range(COUNT):
+                bus.publish(Seen(number, ("x",) * (number % 4)))
+            assert await anext(inbox) == Seen(7, ("é", ""))
+            output, _ = await process.communicate()
         finally:
             if process.returncode is None:
                 process.kill()
