@@ -19,9 +19,21 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments."""
     parser.description = "Who changed what, and what came of it."
+    configure_trail(parser)
+
+
+def configure_trail(parser: argparse.ArgumentParser) -> None:
+    """The arguments of every command that reads the trail."""
     parser.add_argument("--last", type=int, metavar="N", help="the last N only")
     parser.add_argument("--state-dir", metavar="DIR", help="of the node (BUS_STATE_DIR)")
     output.configure(parser)
+
+
+def newest(found: list[Json], last: int | None) -> list[Json]:
+    """The last so many; all of them without a number."""
+    if last is None:
+        return found
+    return found[-last:] if last > 0 else []
 
 
 def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
@@ -30,9 +42,7 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
     out = output.Output(arguments)
     folder = state_directory(arguments.state_dir)
-    records = trail(folder)
-    if arguments.last is not None:
-        records = records[-arguments.last :] if arguments.last > 0 else []
+    records = newest(trail(folder), arguments.last)
     if not records:
         out.note(f"nothing was changed yet in {folder}")
     for record in records:

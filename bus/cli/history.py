@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from bus.cli import output
+from bus.cli.audit import configure_trail, newest, trail
 
 if TYPE_CHECKING:
     import argparse
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments."""
     parser.description = "The versions of the Coordinator of a node; secrets are never shown."
-    parser.add_argument("--last", type=int, metavar="N", help="the last N only")
-    parser.add_argument("--state-dir", metavar="DIR", help="of the node (BUS_STATE_DIR)")
-    output.configure(parser)
+    configure_trail(parser)
 
 
 def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
@@ -32,9 +31,7 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
     out = output.Output(arguments)
     folder = state_directory(arguments.state_dir)
-    found = versions(folder)
-    if arguments.last is not None:
-        found = found[-arguments.last :] if arguments.last > 0 else []
+    found = newest(versions(folder), arguments.last)
     if out.is_json:
         for one in found:
             out.json(one, indent=None)
@@ -51,8 +48,6 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
 def versions(folder: Path) -> list[Json]:
     """The changes of a trail that made another state. Raises Failure."""
-    from bus.cli.audit import trail
-
     found: list[Json] = []
     now, before = _stored(folder)
     for record in trail(folder):
