@@ -14,7 +14,7 @@ from bus import opening, progress, refusals, standing
 from bus.errors import Closed, Forked, UsageError
 from bus.event import Event, EventTypes, Message
 from bus.inlet import ThreadInlet
-from bus.isolation import Job, Waker, current_loop, sleep
+from bus.isolation import Job, Waker, current_loop, turn
 from bus.keys import cluster_key
 from bus.node import Node
 from bus.protocol.inbox import DropPolicy, Inbox
@@ -233,7 +233,7 @@ class Bus:
             self._router.remove(route)
             self._subscriptions.pop(subscription, None)
 
-        subscription: Subscription[Event] = Subscription(inbox, waker, leave, lambda: sleep(loop, 0))
+        subscription: Subscription[Event] = Subscription(inbox, waker, leave, lambda: turn(loop))
         self._subscriptions[subscription] = None
         self._add_route(route)
         return subscription

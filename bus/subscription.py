@@ -79,7 +79,7 @@ class Subscription(Generic[E_co]):
 
     async def __anext__(self) -> E_co | Loss:
         inbox = self._inbox
-        while not inbox:
+        while not inbox.items:
             if inbox.is_closed:
                 if self._has_ended:
                     raise Closed(END)
@@ -94,14 +94,14 @@ class Subscription(Generic[E_co]):
         if self._taken & FAIR == 0:
             # Items that wait are handed out without suspending: the loop must get its turn, too.
             await self._breathe()
-            if not inbox:
+            if not inbox.items:
                 return await self.__anext__()
         return inbox.take()
 
     async def batch(self) -> list[E_co | Loss]:
         """Everything that waits, at least one item. Raises Closed when the subscription has ended."""
         inbox = self._inbox
-        while not inbox:
+        while not inbox.items:
             if inbox.is_closed:
                 raise Closed(END)
             self._begin()

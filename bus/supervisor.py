@@ -16,7 +16,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from bus.errors import AuthError, ConfigError, Fault, LinkError, TlsError
-from bus.isolation import Hung, Waker, isolated, sleep
+from bus.isolation import Hung, Waker, isolated, turn
 from bus.protocol.lifecycle import Action
 from bus.protocol.outlet import Sizes
 from bus.quiet import Pace
@@ -256,14 +256,15 @@ class Supervisor:
                 frame = engine.next_frame(outlet, loop.now())
                 if frame is None:
                     self.is_idle = True
-                    self._note_idle()
+                    if not outlet.gathers:  # else the next confirm wakes it, and `publish` need not
+                        self._note_idle()
                     await self._work.wait()
                     self.is_idle = is_busy = False
                     continue
                 if is_busy and self._confirms:
                     # `send` need not suspend: a long log must not keep the loop from everybody
                     # else.
-                    await sleep(loop, 0)
+                    await turn(loop)
                 was_busy, is_busy = is_busy, True
                 await link.send(frame)
                 if not self._confirms:
@@ -272,8 +273,7 @@ class Supervisor:
                     # Where nothing is confirmed no window gathers events: some turns of the loop do, while
                     # somebody goes on publishing. A lone event, and the first after a pause, go at once.
                     turns = min(MOST_TURNS, turns * 2 or 1) if loop.now() - left_at < BUSY else int(was_busy)
-                    for _ in range(turns if len(frame) < FULL_ENOUGH else 1):
-                        await sleep(loop, 0)
+                    await turn(loop, turns if len(frame) < FULL_ENOUGH else 1)
                     left_at = loop.now()
         except Exception as error:  # noqa: BLE001  # whatever ends the link
             self._lost(link, error)

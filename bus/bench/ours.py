@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from bus import Bus
+from bus import Bus, Loss
 from bus.bench.load import Counter, Ends, together
 from bus.bench.work import BURST, SLOW_EVENTS, CacheInvalidated, Sized, event_of, event_type
 
@@ -92,28 +92,29 @@ class BusSubscriber:
         return wait()
 
 
-async def _batches(inbox: Inbox, tally: Tally, _work: Work) -> None:
+async def _batches(inbox: Inbox, tally: Tally, work: Work) -> None:
+    kind = event_type(work.size)
     async with inbox:
         while not tally.is_complete:
             count = checksum = 0
             for item in await inbox.batch():
                 # Not "is it a loss": this answer is quicker, and stands in the measured path.
-                if isinstance(item, (CacheInvalidated, Sized)):
+                if isinstance(item, kind):
                     count += 1
                     checksum += item.account
-                else:
+                elif isinstance(item, Loss):
                     tally.tell(item)
             tally.add(count, checksum)
 
 
 async def _items(inbox: Inbox, tally: Tally, work: Work) -> None:
     counter = Counter(tally, work.is_timed)
-    got = counter.got
+    got, kind = counter.got, event_type(work.size)
     async with inbox:
         async for item in inbox:
-            if isinstance(item, (CacheInvalidated, Sized)):
+            if isinstance(item, kind):
                 got(item)
-            else:
+            elif isinstance(item, Loss):
                 counter.told(item)
             if counter.is_over:
                 return

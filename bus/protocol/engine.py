@@ -1,5 +1,4 @@
-"""One node of the protocol: its log, its peers, its outlets. Frames in, frames out, time as an
-argument.
+"""One node of the protocol: log, peers, outlets. Frames in, frames out, time as an argument.
 
 The caller (bus.py, or SimNetwork) drives it with five calls:
     append(event)                   publish one encoded event
@@ -140,14 +139,16 @@ class Engine:
         if (question := self.catalog.ask(outlet, now)) is not None:
             return outlet.launch(question, now)
         log = self.log
-        if outlet.repeats and (outlet.cursor > log.last or outlet.frames_since_repeat + 1 >= REPEAT_SHARE):
+        is_done = outlet.cursor > log.last
+        is_idle = is_done or (outlet.cursor > log.lane.base and outlet.gathers)
+        if outlet.repeats and (is_idle or outlet.frames_since_repeat + 1 >= REPEAT_SHARE):
             outlet.frames_since_repeat = 0
             frames = self._repair.repeats(outlet, now)
             if not outlet.repeats and outlet.beat_after_repeats:
                 outlet.beat_after_repeats, outlet.beat_in = False, 0.0
             if frames:
                 return outlet.launch(wire.as_repeat(*frames), now)
-        if outlet.cursor <= log.last:
+        if not is_idle:
             entry = log.take(outlet.cursor, outlet.limit, now)
             if entry is None:  # all of it grew too old while the link was away
                 outlet.cursor = log.last + 1
@@ -161,7 +162,7 @@ class Engine:
                 frame, last = wire.joined([frame, *(one.frame for one in rest)]), rest[-1].last
             outlet.cursor = last + 1
             return outlet.launch(frame, now, entry.first, last)
-        if outlet.byes:
+        if outlet.byes and is_done:
             outlet.byes -= 1
             return outlet.launch(self._heartbeat(outlet, now, BYE), now)
         return None

@@ -101,10 +101,11 @@ class Inbox(Generic[E]):
         self._capacity = capacity
         self._max_bytes = max_bytes
         self._drop = drop
-        self._items: deque[Chunk[E] | Losses] = deque()
+        # What waits. Public to be asked whether there is anything: a call would be half the price of `take`.
+        self.items: deque[Chunk[E] | Losses] = deque()
 
     def __bool__(self) -> bool:
-        return bool(self._items)
+        return bool(self.items)
 
     @property
     def capacity(self) -> int:
@@ -120,11 +121,11 @@ class Inbox(Generic[E]):
         if self.count + count <= self._capacity and self.bytes + each * count <= self._max_bytes:
             self.count += count
             self.bytes += each * count
-            self._items.append(Chunk(events, each))
+            self.items.append(Chunk(events, each))
         elif self._drop == "oldest":
             self.count += count
             self.bytes += each * count
-            self._items.append(Chunk(events, each))
+            self.items.append(Chunk(events, each))
             self._evict()
         else:
             self._refuse(events, each)
@@ -133,13 +134,13 @@ class Inbox(Generic[E]):
         """Add a loss behind what is queued."""
         if self.is_closed:
             return
-        last = self._items[-1] if self._items else None
+        last = self.items[-1] if self.items else None
         if not isinstance(last, Losses):
             last = Losses()
-            self._items.append(last)
+            self.items.append(last)
         last.add(loss)
         if not last:  # an Overflow of none: nobody is to wake up for it
-            self._items.pop()
+            self.items.pop()
 
     def close(self) -> None:
         """Take nothing more; what is queued can still be taken."""
@@ -147,31 +148,31 @@ class Inbox(Generic[E]):
 
     def take(self) -> E | Loss:
         """The next item. Raises IndexError when there is none."""
-        head = self._items[0]
+        head = self.items[0]
         if isinstance(head, Losses):
             loss = head.pop()
             if not head:
-                self._items.popleft()
+                self.items.popleft()
             return loss
-        event = head.events[head.start]
-        head.start += 1
+        events, start = head.events, head.start
+        head.start = after = start + 1
         self.count -= 1
         self.bytes -= head.each
-        if head.start == len(head.events):
-            self._items.popleft()
-        return event
+        if after == len(events):
+            self.items.popleft()
+        return events[start]
 
     def take_all(self) -> list[E | Loss]:
         """Everything that waits, as a list of the caller's own."""
         taken: list[E | Loss] = []
-        for item in self._items:
+        for item in self.items:
             if isinstance(item, Losses):
                 taken += item.items()
             elif item.start:
                 taken += item.events[item.start :]
             else:
                 taken += item.events
-        self._items.clear()
+        self.items.clear()
         self.count = self.bytes = 0
         return taken
 
@@ -180,11 +181,11 @@ class Inbox(Generic[E]):
         losses = Losses()
         dropped = 0
         while self.count > self._capacity or self.bytes > self._max_bytes:
-            head = self._items[0]
+            head = self.items[0]
             if isinstance(head, Losses):
                 for loss in head.items():
                     losses.add(loss)
-                self._items.popleft()
+                self.items.popleft()
                 continue
             waiting = len(head.events) - head.start
             excess = max(self.count - self._capacity, -(-(self.bytes - self._max_bytes) // head.each))
@@ -194,15 +195,15 @@ class Inbox(Generic[E]):
             self.bytes -= gone * head.each
             dropped += gone
             if gone == waiting:
-                self._items.popleft()
+                self.items.popleft()
         losses.add(Overflow(dropped))
         self.dropped += dropped
-        behind = self._items[0] if self._items else None
+        behind = self.items[0] if self.items else None
         if isinstance(behind, Losses):
             for loss in behind.items():
                 losses.add(loss)
-            self._items.popleft()
-        self._items.appendleft(losses)
+            self.items.popleft()
+        self.items.appendleft(losses)
 
     def _refuse(self, events: list[E], each: int) -> None:
         """Keep what fits of the new events; the rest is an Overflow behind the last kept one."""
@@ -210,7 +211,7 @@ class Inbox(Generic[E]):
         if room > 0:
             self.count += room
             self.bytes += each * room
-            self._items.append(Chunk(events[:room], each))
+            self.items.append(Chunk(events[:room], each))
         dropped = len(events) - room
         self.dropped += dropped
         self.tell(Overflow(dropped, final=self._drop == "close"))

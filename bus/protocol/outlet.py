@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 WINDOW = 2
 MAX_BEATS = 8
+# Seconds: a server that confirms within this time is near enough to wait for. See `Outlet.gathers`.
+NEAR = 0.002
 SLOW_CONFIRM = 0.250
 FAST_CONFIRM = 0.050
 # Below this a smaller frame helps nobody: a server that is slow whatever the size would carry nothing.
@@ -220,6 +222,16 @@ class Outlet:
     def is_shut(self) -> bool:
         """It is down, or so many frames wait for their confirm that no other may go."""
         return not self.is_up or len(self.flights) - self.beats >= WINDOW
+
+    @property
+    def gathers(self) -> bool:
+        """New events wait for the confirm of the last ones, unless they fill a frame.
+
+        A busy sender then makes few large frames instead of many small ones, each of which costs the server
+        and every receiver as much; a lone event still goes at once. A far server would add its way there
+        and back to the latency of every second event.
+        """
+        return self.fastest < NEAR and any(flight.first for flight in self.flights)
 
     def launch(
         self, frame: bytes, now: float, first: int = 0, last: int = 0, *, is_beat: bool = False

@@ -10,7 +10,7 @@ from bus.protocol import control, frame as wire
 from bus.protocol.limits import Limits
 from bus.protocol.outlet import MIN_FRAME, MOST_TRUST, TRUST, WINDOW, Sizes
 from bus.signals import Gap, Up
-from tests.protocol.kit import Declared, Node, beat, data, exchange, kinds, of_kind
+from tests.protocol.kit import Declared, Node, beat, data, exchange, kinds, of_kind, request
 
 A = 11
 
@@ -36,11 +36,19 @@ def quiet(sizes: Sizes | None = None, limits: Limits | None = None) -> Node:
     return node
 
 
+def far(sizes: Sizes | None = None) -> Node:
+    """The same, but its server is 10 ms away."""
+    node = Node(sizes=sizes)
+    for _ in flown(node):
+        node.engine.land(node.outlet, 0.01)
+    return node
+
+
 # -- the window and the size -----------------------------------------------------------------------
 
 
 def test_at_most_two_frames_are_unconfirmed_and_what_waits_makes_the_next_one() -> None:
-    node = quiet()
+    node = far()
     node.publish()
     assert numbers(flown(node)) == [(1, 1)]
     node.publish(3)
@@ -48,9 +56,64 @@ def test_at_most_two_frames_are_unconfirmed_and_what_waits_makes_the_next_one() 
     node.publish(50)
     assert flown(node) == []
     assert len(node.outlet.flights) == WINDOW
-    node.engine.land(node.outlet, 0.0)
+    node.engine.land(node.outlet, 0.01)
     assert node.outlet.confirmed == 1
     assert numbers(flown(node)) == [(5, 50)]
+
+
+def test_a_near_server_confirms_before_the_next_part_of_a_frame_goes() -> None:
+    node = quiet()
+    node.publish()
+    assert numbers(flown(node)) == [(1, 1)]
+    node.publish(3)
+    node.publish(4)
+    assert flown(node) == []
+    node.engine.land(node.outlet, 0.0)
+    assert numbers(flown(node)) == [(2, 7)]
+
+
+def test_what_fills_a_frame_waits_for_nothing_but_the_window() -> None:
+    node = quiet()
+    node.publish()
+    flown(node)
+    node.publish(20_000)
+    ((first, count),) = numbers(flown(node))
+    assert (first, len(node.outlet.flights)) == (2, WINDOW)
+    assert 3_000 < count < 20_000
+
+
+def test_only_new_events_wait_for_a_confirm_and_only_for_that_of_others() -> None:
+    node = quiet()
+    node.tick(1.5)
+    assert kinds(flown(node, 1.5)) == [wire.HEARTBEAT]
+    node.publish()
+    assert numbers(flown(node, 1.5)) == [(1, 1)], "a heartbeat in flight holds up nothing"
+    node.publish()
+    node.hear(request(A, {2: [(1, 1)]}), now=1.6)
+    (repeat,) = of_kind(wire.DATA, flown(node, 1.6))
+    assert wire.parse(repeat).flags & wire.REPEAT, "who misses something does not wait"
+
+
+def test_the_goodbye_comes_after_the_events_that_waited() -> None:
+    node = quiet()
+    node.publish()
+    flown(node)
+    node.publish()
+    node.engine.say_bye()
+    assert flown(node) == []
+    node.engine.land(node.outlet, 0.0)
+    assert kinds(flown(node)) == [wire.DATA, wire.HEARTBEAT]
+
+
+def test_nothing_waits_while_nobody_knows_how_far_the_server_is() -> None:
+    node = quiet()
+    node.engine.down(node.outlet)
+    node.engine.up(node.outlet)
+    node.publish()
+    assert numbers(flown(node)) == [(1, 1)]
+    node.outlet.flights.popleft()  # the hello
+    node.publish()
+    assert numbers(flown(node)) == [(2, 1)]
 
 
 def test_a_confirm_that_nobody_waits_for_is_harmless() -> None:
@@ -202,7 +265,7 @@ def test_all_the_trust_is_back_once_the_largest_size_has_lived() -> None:
 
 
 def test_what_was_not_confirmed_is_sent_again_on_the_next_connection() -> None:
-    node = quiet(Sizes(frame=65_536))
+    node = far(Sizes(frame=65_536))
     node.publish(3)
     flown(node)
     node.publish(2)

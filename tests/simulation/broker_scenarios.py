@@ -168,6 +168,27 @@ def a_far_server_carries_large_frames(core: Core) -> None:
     assert all(node.links[0].outlet.limit >= 65_536 for node in net.nodes.values())
 
 
+def a_busy_sender_makes_few_frames_for_a_near_server(core: Core) -> None:
+    net = SimNetwork(core=core, nodes=2, proof="server", confirm=0.0015)
+    a = net.node("a")
+    net.run(3)
+    # An event each 0.4 ms for two seconds: 1,300 confirms one after the other, or two at a time.
+    every(a, 0.0004, "busy", until=5)
+    net.run(3)
+    net.settle()
+    assert a.sent["data"] < 2_000
+
+
+def a_far_server_delays_nobody(core: Core) -> None:
+    net = SimNetwork(core=core, nodes=2, proof="server", confirm=0.3, links=[(0.01, 0.01)])
+    a, b = net.node("a"), net.node("b")
+    net.run(3)
+    for number in (1, 2):
+        a.publish(f"{number}")
+        net.run(0.02)
+        assert numbers(b, a)[-1] == number, "no confirm has come yet"
+
+
 def small_entries_are_sent_together(core: Core) -> None:
     net = SimNetwork(core=core, nodes=2, proof="server", confirm=0.1)
     a, b = net.node("a"), net.node("b")

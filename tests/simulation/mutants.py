@@ -120,6 +120,10 @@ MUTANTS = [
            brokers.a_far_server_carries_large_frames),
     Mutant(2, "engine", "if last < log.last and (rest", "if False and (rest",
            brokers.small_entries_are_sent_together),
+    Mutant(2, "engine", "(outlet.cursor > log.lane.base and outlet.gathers)", "False",
+           brokers.a_busy_sender_makes_few_frames_for_a_near_server),
+    Mutant(2, "outlet", "self.fastest < NEAR and any", "any",
+           brokers.a_far_server_delays_nobody),
     # 3: asking
     Mutant(3, "peer", "ASK_AGAIN[min(self.tries, len(ASK_AGAIN) - 1)]", "1e9",
            repairs.a_fifth_lost_both_ways_at_a_long_round_trip_is_no_gap),
