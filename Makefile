@@ -32,8 +32,12 @@ PLAYS ?= nats redis=kill zenoh=kill kafka=kill
 demo-compose-offline: $(VENV)/develops ## the same on an engine and images of our own; PLAYS="nats redis=steady,kill"
 	@$(PY) -m tests.compose $(PLAYS)
 
+# The slowest are first, so that no worker ends with one of them alone; loadgroup, which has no groups here,
+# hands them out one by one in this order. An environment of 100 MB is kept only if its test fails.
+RELEASE := $(addprefix tests/release/test_,pythons.py extras.py whole.py archives.py)
 release-check: $(VENV)/develops ## wheel, sdist, every extra alone, types, licences, every Python of this machine
-	@$(PY) -m pytest tests/release --release -p no:cacheprovider $(ARGS)
+	@$(PY) -m pytest $(RELEASE) --release -n 3 --dist loadgroup --no-loadscope-reorder -p no:cacheprovider \
+	    -o tmp_path_retention_policy=failed $(ARGS)
 
 # Three workers on two cores: many tests wait for real time to pass, or for a server.
 test: $(VENV)/develops ## the whole suite

@@ -21,14 +21,22 @@ class Place:
     def made(cls, folder: Path, python: str, *requirements: str) -> Place:
         """Make one with a Python, and install. The index is the one that pip is set up for."""
         folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run([python, "-m", "venv", str(folder / "venv")], check=True, env=_clean(), timeout=120)
         place = cls(folder / "venv/bin/python", folder)
-        place.install(*requirements)
+        venv, pip = [python, "-m", "venv", str(folder / "venv")], [str(place.python), "-m", "pip"]
+        if python == this_python():
+            # A pip of its own takes longer to install than all that it is for. Only another Python needs
+            # its own, since ours may be too old for it.
+            venv, pip = [*venv, "--without-pip"], [sys.executable, "-m", "pip", "--python", str(place.python)]
+        place._ran(venv, None, 120)
+        # What is not compiled now is compiled when it is imported, and most of it never is.
+        options = ["--quiet", "--disable-pip-version-check", "--no-compile"]
+        place._ran([*pip, "install", *options, *requirements], None, 300)
         return place
 
-    def install(self, *requirements: str) -> None:
-        """More of it."""
-        self.run("-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements, seconds=300)
+    def has(self, module: str) -> bool:
+        """It could be imported there."""
+        program = f"import importlib.util; print(importlib.util.find_spec({module!r}) is not None)"
+        return self.run("-c", program).strip() == "True"
 
     def run(self, *words: str, env: Mapping[str, str] | None = None, seconds: float = 120) -> str:
         """Its Python with these arguments, which must succeed; its stdout."""

@@ -8,7 +8,10 @@
             return Harness(coordinator=lambda: foo_server.url, restart=foo_server.restart)
 
 It needs pytest and pytest-asyncio, in any mode. Each scenario's name says what it proves, and its docstring
-how. Scenarios that the harness cannot serve are skipped with the reason (`pytest -rs`).
+how. Scenarios that the harness cannot serve are skipped with the reason (`pytest -rs`); those that it will
+never serve, since there is no server that could fail, need not even be collected:
+
+    class TestFoo(Conformance, without=("restart", "kill", "pause", "resume")):
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from bus.testing.conformance.cluster import (
     nodes,
 )
 from bus.testing.conformance.footprint import nothing_left, overheard
+from bus.testing.conformance.harness import Selective, needs
 from bus.testing.conformance.station import Station, channel, numbered, relay, stations, until
 
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ LONGEST_PUBLISH = 0.1
 UNPROVEN = ("DEGRADED", "BACKOFF", "CONNECTING")
 
 
-class Faults:
+class Faults(Selective):
     """Scenarios with a server that fails. Each needs something of the harness, or is skipped."""
 
+    @needs("unreachable")
     async def test_an_unreachable_server_is_tried_again(self, harness: Harness) -> None:
         """BACKOFF with an error text; publish works, `ready` says what is missing, close is quick."""
         coordinator = harness.configuration("unreachable")
@@ -64,6 +66,7 @@ class Faults:
                     await closes(one, "without a server")
                 _check_silence(harness, [*lines, link.error, text, repr(one.bus.status())])
 
+    @needs("unreachable")
     async def test_a_failed_connect_is_classified(self, harness: Harness) -> None:
         """`connect` to nobody raises in time what `classify` calls a fault that may pass."""
         station = Station(harness, channel(), coordinator=harness.configuration("unreachable"))
@@ -79,6 +82,7 @@ class Faults:
         finally:
             await station.drop()
 
+    @needs("wrong_credentials")
     async def test_wrong_credentials_are_fatal(self, harness: Harness) -> None:
         """`ready` raises AuthError, the state is FATAL, and the secret is shown nowhere."""
         coordinator = harness.configuration("wrong_credentials")
@@ -94,6 +98,7 @@ class Faults:
                 await closes(one, "when FATAL")
                 _check_silence(harness, [*lines, text, repr(one.bus.status())])
 
+    @needs("restart")
     async def test_a_restarted_server_costs_no_untold_event(self, harness: Harness) -> None:
         """Under load: fresh events both ways within 6 s, and every event delivered or told."""
         restart = harness.step("restart")
@@ -108,6 +113,7 @@ class Faults:
                 await fresh_both_ways(made, RECOVERY)
             await all_balanced(made, 3 * harness.patience)
 
+    @needs("kill", "restart")
     async def test_a_dead_server_is_noticed(self, harness: Harness) -> None:
         """Killed: the state leaves READY, publish never waits, close is quick, and it comes back."""
         kill, restart = harness.step("kill"), harness.step("restart")
@@ -128,6 +134,7 @@ class Faults:
             await fresh_both_ways([one, two], RECOVERY)
             await all_balanced([one, two], 3 * harness.patience)
 
+    @needs("kill", "restart")
     async def test_a_link_whose_server_died_says_so(self, harness: Harness) -> None:
         """`run` or `send` raises soon what `classify` knows: the link never plays alive."""
         kill, restart = harness.step("kill"), harness.step("restart")
@@ -154,6 +161,7 @@ class Faults:
                 await receiver.drop()
                 await restart()
 
+    @needs("pause", "resume")
     async def test_a_frozen_server_degrades_the_link(self, harness: Harness) -> None:
         """Frozen: the state says so, publish never waits; then everything is delivered or told."""
         pause, resume = harness.step("pause"), harness.step("resume")
@@ -174,6 +182,7 @@ class Faults:
             await fresh_both_ways([one, two], RECOVERY)
             await all_balanced([one, two], 3 * harness.patience)
 
+    @needs("pause", "resume")
     async def test_close_is_quick_while_the_server_is_frozen(self, harness: Harness) -> None:
         """With events that can go nowhere; within the same two seconds, and nothing stays."""
         pause, resume = harness.step("pause"), harness.step("resume")

@@ -1,14 +1,16 @@
 """What a backend author gives to the suite: how to reach the system under test, and what can be done to it.
 
 A `Harness` is data. What it does not have is not guessed: the scenarios that need it are reported as
-skipped, with the name of the missing field.
+skipped, with the name of the missing field. What a system cannot have at all, because it has no server, its
+class says once and for all: `class TestFoo(Conformance, without=("kill", ...))`. Those scenarios are not
+collected, so that a skip always means something that somebody could still give.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pytest
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 Coordinator = object
 Step = Callable[[], Awaitable[object]]
+Scenario = TypeVar("Scenario", bound=Callable[..., object])
 
 _MEANING = {
     "restart": "a coroutine function that (re)starts the server at the same address",
@@ -29,6 +32,37 @@ _MEANING = {
     "wrong_credentials": "a configuration that the server refuses",
     "invalid": "configurations that Bus.open must refuse",
 }
+_NEEDS = "__bus_harness_needs__"
+
+
+def needs(*fields: str) -> Callable[[Scenario], Scenario]:
+    """Mark a scenario with the fields of the harness that it is skipped without."""
+
+    def mark(scenario: Scenario) -> Scenario:
+        setattr(scenario, _NEEDS, frozenset(fields))
+        return scenario
+
+    return mark
+
+
+def needs_of(scenario: object) -> frozenset[str]:
+    """What it was marked with."""
+    found: frozenset[str] = getattr(scenario, _NEEDS, frozenset())
+    return found
+
+
+class Selective:
+    """Base of the themes: their scenarios may be left out of a class by what its harness will never have."""
+
+    def __init_subclass__(cls, *, without: Iterable[str] = ()) -> None:
+        super().__init_subclass__()
+        absent = frozenset(without)
+        if unknown := sorted(absent - _MEANING.keys()):
+            raise TypeError(f"without={unknown}: a harness may lack {', '.join(_MEANING)}")
+        for name in dir(cls):
+            if name.startswith("test_") and absent & needs_of(getattr(cls, name)):
+                # pytest looks at the class before its bases, and what cannot be called is no test.
+                setattr(cls, name, None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from bus import Bus, ConfigError
 from bus.backend import Backend, Fault, Features, Link
 from bus.testing.conformance.cluster import Note, cluster_name
 from bus.testing.conformance.footprint import descriptors, nothing_left
+from bus.testing.conformance.harness import Selective, needs
 from bus.testing.conformance.station import (
     CLOSE_LINK,
     Station,
@@ -63,7 +64,7 @@ STRANGE_ERRORS: tuple[BaseException, ...] = (
 )  # fmt: skip
 
 
-class Links:
+class Links(Selective):
     """Scenarios about construction, connect, run, close, abort and classify."""
 
     async def test_features_are_sane(self, harness: Harness) -> None:
@@ -110,6 +111,7 @@ class Links:
         assert not threads() - running, f"started {threads() - running} in the constructor"
         assert not children().keys() - spawned.keys(), "started a process in the constructor"
 
+    @needs("invalid")
     async def test_nonsense_is_refused_before_any_io(self, harness: Harness) -> None:
         """Each `Harness.invalid` raises ConfigError with a text in `Bus.open`."""
         for wrong in harness.nonsense():
