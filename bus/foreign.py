@@ -15,7 +15,7 @@ log: logging.Logger = logging.getLogger("bus")
 
 _WORDS = {
     "sealed": "frames on %s are sealed, and this node has no cluster key: it hears nothing of their senders. "
-    "Give it their key: Bus.open(key=...), or key in its settings",
+    "Give it their key: Bus.open(key=...), --key-file, or keyFile in its settings",
     "key": "frames on %s are sealed with a cluster key that this node does not have: it hears nothing of "
     "their senders. Give all nodes a new key beside the old one before the first of them seals with it",
     "unsealed": "frames without the cluster key come on %s and are ignored: from a node that was not given "

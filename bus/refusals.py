@@ -20,7 +20,10 @@ def unfit(event: object, error: Exception, most: int) -> UsageError:
 def misplaced(call: str, *, is_open: bool, is_forked: bool) -> UsageError:
     """The bus cannot be used here, or now."""
     if is_open:
-        return WrongThread(f"{call}() was called outside the thread of the bus: use publish_from_thread()")
+        return WrongThread(
+            f"{call}() was called outside the thread of the bus: use publish_from_thread(), and for all else "
+            "loop.call_soon_threadsafe()"
+        )
     if is_forked:
         return Forked(f"{call}(): this bus was opened before os.fork(); open a new one in the child")
     return Closed(f"{call}(): the bus is not open (use it inside `async with`, before aclose())")

@@ -207,7 +207,8 @@ class Client:
                 return Failure(UNREACHABLE, "tls", f"{where}: TLS: {error.reason or error}", hint)
             case TimeoutError():
                 text = f"{where}: no answer within {self.target.timeout:g} s"
-                return Failure(TIMEOUT, "timeout", text, "is it the right port? --timeout allows more time")
+                hint = "is it the right port? A change may go on (bus history); --timeout allows more time"
+                return Failure(TIMEOUT, "timeout", text, hint)
             case socket.gaierror():
                 return Failure(UNREACHABLE, "name", f"{where}: {error.strerror}", "is the name right?")
             case OSError():

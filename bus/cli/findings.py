@@ -275,8 +275,9 @@ def _told(view: NodeView, told: Told, is_bad: bool) -> Iterator[Check]:
     if refused:
         counts = ", ".join(f"{reason} {count}" for reason, count in sorted(refused.items()))
         yield Check(
-            "frames", place, "warn", f"has refused foreign or damaged frames: {counts}", "docs/wire.md"
-        )
+            "frames", place, "warn", f"has refused foreign or damaged frames: {counts}",
+            "what each word means: docs/security.md, docs/wire.md",
+        )  # fmt: skip
 
 
 def _releases(examined: Examined) -> Iterator[Check]:

@@ -1,7 +1,6 @@
 """A backend of one's own: a folder of unix sockets as a messaging system, one socket for each node.
 
-It is found by the entry point in pyproject.toml: Bus.open({"@type": "Folder", "path": "/tmp/nodes"})
-"""
+It is found by the entry point in pyproject.toml: Bus.open({"@type": "Folder", "path": "/tmp/nodes"})"""
 
 import asyncio
 import secrets
@@ -39,7 +38,9 @@ class FolderLink:
 
     def abort(self) -> None:
         self._gone.set()
-        self._server.close()
+        for listener in self._server.sockets:  # else asyncio leaks what it has accepted in this turn
+            self._server.get_loop().remove_reader(listener)
+        self._server.get_loop().call_soon(self._server.close)
         self._path.unlink(missing_ok=True)
 
 
@@ -65,11 +66,10 @@ class FolderBackend:
 
     async def connect(self) -> FolderLink:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path, listener = self._folder / secrets.token_hex(4), socket.socket(socket.AF_UNIX)
-        listener.bind(str(path))
-        listener.listen()  # from now on frames wait for `run`
-        server = await asyncio.start_unix_server(self._take, sock=listener, start_serving=False)
-        return FolderLink(path, server)
+        path, sock = self._folder / secrets.token_hex(4), socket.socket(socket.AF_UNIX)
+        sock.bind(str(path))
+        sock.listen()  # from now on frames wait for `run`
+        return FolderLink(path, await asyncio.start_unix_server(self._take, sock=sock, start_serving=False))
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._context.deliver(await reader.read())
