@@ -186,8 +186,8 @@ class Supervisor:
             self._strays = [job for job in self._strays if not job.done]
             try:
                 link = await isolated(
-                    self._loop, self._backend.connect, self._limits.connect, "connect",
-                    late=self._abort, strays=self._strays,
+                    self._loop, self._backend.connect, self.lifecycle.patience(self._limits.connect),
+                    "connect", late=self._abort, strays=self._strays,
                 )  # fmt: skip
             except Exception as error:  # noqa: BLE001  # every failure of a library ends here (T2, T22)
                 self._failed(error)

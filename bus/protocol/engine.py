@@ -129,8 +129,8 @@ class Engine:
         if self._repair.asking:
             request = self._repair.request(outlet)
             if request is not None and not self.observer:  # which gives up as others do, but asks nobody
-                body = control.encode(request)
-                return outlet.launch(wire.pack(REQUEST, 0, self.epoch, self.log.stamp(now), body), now)
+                asked = wire.pack(REQUEST, 0, self.epoch, self.log.stamp(now), control.encode(request))
+                return outlet.launch(asked, now)
         if outlet.types_told != self.catalog.ours.digest:
             self.catalog.tell(outlet, now)
         if (waiting := outlet.next_control()) is not None:
@@ -138,7 +138,7 @@ class Engine:
             return outlet.launch(wire.pack(kind, 0, self.epoch, self.log.stamp(now), body), now)
         if (question := self.catalog.ask(outlet, now)) is not None:
             return outlet.launch(question, now)
-        log = self.log
+        log, room = self.log, outlet.room(now)
         is_done = outlet.cursor > log.last
         is_idle = is_done or (outlet.cursor > log.lane.base and outlet.gathers)
         if outlet.repeats and (is_idle or outlet.frames_since_repeat + 1 >= REPEAT_SHARE):
@@ -149,7 +149,7 @@ class Engine:
             if frames:
                 return outlet.launch(wire.as_repeat(*frames), now)
         if not is_idle:
-            entry = log.take(outlet.cursor, outlet.limit, now)
+            entry = log.take(outlet.cursor, room, now)
             if entry is None:  # all of it grew too old while the link was away
                 outlet.cursor = log.last + 1
                 return self.next_frame(outlet, now)
@@ -158,7 +158,7 @@ class Engine:
                 return self.next_frame(outlet, now)
             outlet.frames_since_repeat += 1
             frame, last = entry.frame, entry.last
-            if last < log.last and (rest := list(log.following(entry, outlet.limit, now))):
+            if last < log.last and (rest := list(log.following(entry, room, now))):
                 frame, last = wire.joined([frame, *(one.frame for one in rest)]), rest[-1].last
             outlet.cursor = last + 1
             return outlet.launch(frame, now, entry.first, last)

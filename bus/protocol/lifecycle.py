@@ -28,6 +28,9 @@ BACKOFF_MIN = 0.1
 BACKOFF_MAX = 2.0
 FATAL_RETRY = 30.0
 STEADY = 10.0
+# Seconds that an attempt gets when the last connection was made much quicker; after so many a long one.
+QUICK = 3.0
+QUICK_TRIES = 3
 
 ProofKind = Literal["echo", "server", "peers"]
 
@@ -54,6 +57,9 @@ class Lifecycle:
         self._wait = 0.0
         # Seconds since the connect began that has not returned yet.
         self._connecting = 0.0
+        # How long the last one took that returned, and how many in a row took long since, in vain.
+        self._took: float | None = None
+        self._late = 0
         self._backoff = BACKOFF_MIN
         self._steady = 0.0
         self._failures = 0
@@ -75,7 +81,7 @@ class Lifecycle:
         if self.state in ("CLOSED", "FATAL"):
             return
         self._is_connected = True
-        self._connecting = 0.0
+        self._took, self._late, self._connecting = self._connecting, 0, 0.0
         self._restart_clocks()
         self.state = "CONNECTING"
 
@@ -100,11 +106,22 @@ class Lifecycle:
         if self.state in ("CLOSED", "FATAL"):
             return
         self._failures += 1
+        self._late += self._connecting * 2 > QUICK
         is_last = self.max_reconnects is not None and self._failures > self.max_reconnects
         if is_last or (fatal and not self.was_ready):
             self.state = "FATAL"
         else:
             self._retreat(fatal=fatal)
+
+    def patience(self, most: float) -> float:
+        """Seconds that the next attempt to connect gets, of the `most` that it may have.
+
+        A server may have accepted it and be silent for ever, or its first packet be lost, and all be well
+        again since: then the link is away until this attempt is given up.
+        """
+        if self._took is None or self._late % (QUICK_TRIES + 1) == QUICK_TRIES:
+            return most
+        return min(most, max(QUICK, 4 * self._took))
 
     def close(self) -> None:
         """The user closes the bus."""

@@ -223,6 +223,14 @@ class Outlet:
         """It is down, or so many frames wait for their confirm that no other may go."""
         return not self.is_up or len(self.flights) - self.beats >= WINDOW
 
+    def room(self, now: float) -> int:
+        """Bytes of the next frame: few while a confirm is late, whatever the last ones said.
+
+        What a slow link has not yet carried is in front of every heartbeat. A far server confirms all late.
+        """
+        is_late = self.flights and now - self.flights[0].sent_at > SLOW_CONFIRM > self.fastest
+        return min(self.limit, MIN_FRAME) if is_late else self.limit
+
     @property
     def gathers(self) -> bool:
         """New events wait for the confirm of the last ones, unless they fill a frame.

@@ -76,7 +76,7 @@ class Repair:
             for first, last in wanted.ranges[: control.MAX_RANGES]:
                 at = max(first, log.first)
                 while at <= min(last, sent) and budget > 0:
-                    entry = log.take(at, outlet.limit, now)
+                    entry = log.take(at, outlet.room(now), now)
                     assert entry is not None
                     if now - entry.repeated >= REPEAT_PAUSE:
                         entry.repeated = now
@@ -103,15 +103,16 @@ class Repair:
 
     def _lowest(self, outlet: Outlet, firsts: list[int], now: float) -> Iterator[Entry]:
         """Takes them out of `firsts`, and before them what is not held, or was repeated for another."""
-        lowest = self._log.take(firsts[-1], outlet.limit, now)
+        room = outlet.room(now)
+        lowest = self._log.take(firsts[-1], room, now)
         if lowest is None or lowest.first != firsts[-1] or lowest.first not in outlet.unrepeated:
             outlet.unrepeated.discard(firsts.pop())
             return
         if lowest.size > outlet.sizes.max_message:
             # It went out on a link that carries more (rule 16).
             self._log.bury(lowest.first)
-            self._log.take(lowest.first, outlet.limit, now)
-        for entry in chain([lowest], self._log.following(lowest, outlet.limit, now)):
+            self._log.take(lowest.first, room, now)
+        for entry in chain([lowest], self._log.following(lowest, room, now)):
             if not firsts or entry.first != firsts[-1] or entry.first not in outlet.unrepeated:
                 return
             outlet.unrepeated.discard(firsts.pop())

@@ -28,6 +28,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, TypeVar
 
+from bus.testing.line import Line, bytes_in
+
 __all__ = ["Proxy", "Record", "Toxics"]
 
 _T = TypeVar("_T")
@@ -50,8 +52,8 @@ class Toxics:
     # Seconds that bytes are late, and at most so many more; their order is kept.
     delay: float = 0.0
     jitter: float = 0.0
-    # Bytes a second of each connection.
-    rate: float | None = None
+    # Bytes a second of each connection; a Line: of all those together that have it.
+    rate: float | Line | None = None
     # Bytes of the largest piece that is written at once.
     slice: int | None = None
     # Nothing is read and nothing passes; it waits and is not lost. The sender's own buffers fill up.
@@ -319,7 +321,7 @@ class _Pipe:
     def _room(self) -> int:
         # A slow way holds little, else its bytes would be old when they arrive.
         rate = self._way.toxics.rate
-        return _MOST_WAITING if rate is None else max(1, int(rate / 10))
+        return _MOST_WAITING if rate is None else bytes_in(0.1, rate)
 
     async def _write(self, target: socket.socket) -> None:
         while True:
@@ -345,17 +347,19 @@ class _Pipe:
                 self._under, self._offset = toxics, 0
             size = toxics.slice or len(data)
             if toxics.rate is not None:
-                size = min(size, max(1, int(toxics.rate / 50)))
+                size = min(size, bytes_in(0.02, toxics.rate))
             if toxics.limit is not None:
                 size = min(size, toxics.limit - self._offset)
             piece, data = bytearray(data[:size]), data[size:]
             if toxics.corrupt is not None and 0 <= toxics.corrupt - self._offset < len(piece):
                 piece[toxics.corrupt - self._offset] ^= 0xFF
+            if isinstance(toxics.rate, Line):
+                await self._pause(toxics.rate.book(len(piece)))
             await self._loop.sock_sendall(target, piece)
             self._offset += len(piece)
             if self._offset == toxics.limit:
                 raise ConnectionResetError
-            if toxics.rate is not None:
+            if isinstance(toxics.rate, float | int):
                 await self._pause(time.monotonic() + len(piece) / toxics.rate)
 
     async def _pause(self, until: float) -> None:

@@ -46,6 +46,11 @@ class Between:
         self._all(Proxy.heal)
 
     @property
+    def carried(self) -> tuple[int, int]:
+        """Bytes that came from the nodes so far, and from the broker."""
+        return sum(one.bytes_up for one in self.proxies), sum(one.bytes_down for one in self.proxies)
+
+    @property
     def open_connections(self) -> int:
         """How many there are now."""
         return sum(proxy.open_connections for proxy in self.proxies)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.faults import matrix
@@ -28,9 +28,10 @@ _INTRODUCTION = """\
 
 <!-- Written by `python -m tests.faults --document` from tests/faults/matrix and results.jsonl. -->
 
-What was done to the bus, and what came of it: 80 cases, one row for each case and backend. `make faults`
-runs what has no result yet, one cell after the other, and can be stopped at any time;
-`make faults ARGS="17 nats"` runs the cells whose names have these words.
+What was done to the bus, and what came of it: 80 cases, one row for each case and backend, and below some a
+second table, of the same fault in another shape. `make faults` runs what has no result yet, one cell after
+the other, and can be stopped at any time; `make faults ARGS="17 nats"` runs the cells whose names have these
+words.
 
 **How a cell is run.** In the lab, three node processes publish 500 events a second each, hear each other,
 and write what they published, received and were told into files. The broker and each node have a network
@@ -60,10 +61,10 @@ def text(path: Path = RESULTS) -> str:
     parts = [_INTRODUCTION, *_summary(found)]
     for number, case in matrix.cases().items():
         parts.append(f"\n## {number}. {case.title}\n\nAcceptable: {case.accepted}.\n\n")
-        parts.append(f"| {' | '.join(_HEAD)} |\n|{' --- |' * len(_HEAD)}\n")
-        for letter, system in matrix.SYSTEMS.items():
-            if letter in case.cells:
-                parts.append(_row(number, system, case.cells[letter], found))
+        parts += _table(number, "", case.cells, found)
+        for one in case.variants:
+            parts.append(f"\n`{one.word}`: {one.title}. Acceptable: {one.accepted}.\n\n")
+            parts += _table(number, f" {one.word}", one.cells, found)
     return "".join(parts)
 
 
@@ -95,8 +96,15 @@ def _summary(found: dict[str, Result]) -> Iterator[str]:
         )
 
 
-def _row(number: int, system: str, cell: Cell, found: dict[str, Result]) -> str:
-    name = f"{number} {system}"
+def _table(number: int, word: str, cells: Mapping[str, Cell], found: dict[str, Result]) -> Iterator[str]:
+    yield f"| {' | '.join(_HEAD)} |\n|{' --- |' * len(_HEAD)}\n"
+    for letter, system in matrix.SYSTEMS.items():
+        if letter in cells:
+            yield _row(number, word, system, cells[letter], found)
+
+
+def _row(number: int, word: str, system: str, cell: Cell, found: dict[str, Result]) -> str:
+    name = f"{number} {system}{word}"
     match cell:
         case NotRun():
             how = _reason(cell)
@@ -105,7 +113,8 @@ def _row(number: int, system: str, cell: Cell, found: dict[str, Result]) -> str:
             result = found.get(name)
             shown = ["-"] * 8 if result is None else _figures(result)
             how = "has not run yet" if result is None else _how(cell, result)
-    return f"| {' | '.join([str(number), _NAMES[system], *shown, how])} |\n"
+    cells = [f"{number}{word}", _NAMES[system], *shown, how]
+    return f"| {' | '.join(cells)} |\n"
 
 
 def _reason(cell: NotRun) -> str:

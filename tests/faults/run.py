@@ -36,7 +36,7 @@ _TIMES = ("detected", "recovered", "publish_cpu", "publish_wall", "close")
 def in_lab(name: str, scenario: str, folder: Path, base: str | None) -> Result:
     """Run a scenario here."""
     started = time.monotonic()
-    lab = Lab(name.partition(" ")[2], folder, SCENARIOS[scenario], base)
+    lab = Lab(name.split()[1], folder, SCENARIOS[scenario], base)
     found, problems, losses = lab.run()
     return Result(
         **msgspec.structs.asdict(found), cell=name, problems=tuple(problems), losses=losses[:20],

@@ -281,6 +281,40 @@ def test_an_attempt_that_took_long_was_a_wait_itself() -> None:
     assert waits(lifecycle, 1) == pytest.approx([BACKOFF_MAX], abs=0.051)
 
 
+def attempt(lifecycle: Lifecycle, seconds: float) -> float:
+    """One that fails after so long; returns what the next one gets of ten seconds."""
+    while lifecycle.state == "BACKOFF":
+        lifecycle.tick(0.125, expects_peers=False)
+    lifecycle.tick(seconds, expects_peers=False)
+    lifecycle.lost(fatal=False)
+    return lifecycle.patience(10.0)
+
+
+def test_who_connected_quickly_before_does_not_wait_long_for_an_answer_now() -> None:
+    lifecycle = link()
+    assert lifecycle.patience(10.0) == 10.0, "nobody knows yet how long it takes"
+    assert attempt(lifecycle, 10.0) == 10.0
+    while lifecycle.state == "BACKOFF":
+        lifecycle.tick(0.125, expects_peers=False)
+    lifecycle.tick(0.25, expects_peers=False)
+    lifecycle.connected()
+    lifecycle.lost(fatal=False)
+    assert lifecycle.patience(10.0) == 3.0
+    assert lifecycle.patience(2.0) == 2.0, "never more than the limit"
+    assert attempt(lifecycle, 0.125) == 3.0, "a refusal is an answer"
+    # Three short ones; then the server may have become slow, and gets its time.
+    assert [attempt(lifecycle, 3.0) for _ in range(8)] == [3.0, 3.0, 10.0, 3.0, 3.0, 3.0, 10.0, 3.0]
+
+
+def test_a_server_that_is_slow_to_connect_keeps_its_time() -> None:
+    lifecycle = link()
+    lifecycle.tick(1.5, expects_peers=False)
+    lifecycle.connected()
+    lifecycle.lost(fatal=False)
+    assert lifecycle.patience(10.0) == 6.0
+    assert lifecycle.patience(5.0) == 5.0
+
+
 def test_the_wait_is_drawn_from_all_that_is_allowed() -> None:
     """So that nodes that lost the same server do not come back in step."""
     asked: list[tuple[float, float]] = []

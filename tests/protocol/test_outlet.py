@@ -116,6 +116,33 @@ def test_nothing_waits_while_nobody_knows_how_far_the_server_is() -> None:
     assert numbers(flown(node)) == [(2, 1)]
 
 
+def test_frames_are_small_while_a_confirm_is_late() -> None:
+    node = quiet()
+    node.publish(50, size=1_000)
+    assert numbers(flown(node)) == [(1, 50)]
+    node.publish(500, size=1_000)
+    assert numbers(flown(node, 0.25)) == [(51, 65)], "not yet"
+    node = quiet()
+    node.publish(50, size=1_000)
+    flown(node)
+    node.publish(600, size=1_000)
+    assert numbers(flown(node, 0.3)) == [(51, 4)]
+    node.engine.land(node.outlet, 0.4)
+    node.engine.land(node.outlet, 0.4)
+    first, count = numbers(flown(node, 0.4))[0]
+    assert (first, count > 4) == (55, True), "no longer late"
+
+
+def test_a_far_server_confirms_everything_late() -> None:
+    node = Node()
+    for _ in flown(node):
+        node.engine.land(node.outlet, 0.4)
+    node.publish(50, size=1_000)
+    flown(node)
+    node.publish(50, size=1_000)
+    assert numbers(flown(node, 0.3)) == [(51, 50)]
+
+
 def test_a_confirm_that_nobody_waits_for_is_harmless() -> None:
     node = quiet()
     node.engine.land(node.outlet, 0.0)

@@ -133,7 +133,7 @@ MUTANTS = [
            repairs.five_who_miss_the_same_get_it_once),
     Mutant(3, "engine", "outlet.frames_since_repeat + 1 >= REPEAT_SHARE", "True",
            repairs.repeats_leave_room_for_what_is_new),
-    Mutant(3, "repair", "chain([lowest], self._log.following(lowest, outlet.limit, now))", "[lowest]",
+    Mutant(3, "repair", "chain([lowest], self._log.following(lowest, room, now))", "[lowest]",
            repairs.an_idle_senders_events_are_repeated_together),
     Mutant(3, "outlet", "self.repeats.get(asker, ())), reverse=True)", "self.repeats.get(asker, ())))",
            repairs.what_the_others_wait_for_is_repeated_first),

@@ -7,7 +7,8 @@ A cell is one of
     same("17 nats")                 the same mechanism is shown in that cell, which ran
     absent("why"), root(), kernel("what")      not run, for one of the four reasons that are allowed
 
-`CASES` is all of it; a cell is named by its case and its system: "17 nats".
+`CASES` is all of it; a cell is named by its case and its system, "17 nats", and one of a variant by its word
+as well: "26 nats shared".
 """
 
 from __future__ import annotations
@@ -59,6 +60,15 @@ class NotRun(NamedTuple):
 Cell = LabCell | ProvenCell | NotRun
 
 
+class Variant(NamedTuple):
+    """The fault of a case in another shape, told apart by one word."""
+
+    word: str
+    title: str
+    accepted: str
+    cells: Mapping[str, Cell]
+
+
 class Case(NamedTuple):
     """One line of the matrix."""
 
@@ -67,6 +77,7 @@ class Case(NamedTuple):
     accepted: str
     # By the letters of SYSTEMS.
     cells: Mapping[str, Cell]
+    variants: tuple[Variant, ...] = ()
 
 
 def lab(scenario: str) -> LabCell:
@@ -120,3 +131,7 @@ def cells() -> Iterator[tuple[str, Case, Cell]]:
         for letter, system in SYSTEMS.items():
             if letter in case.cells:
                 yield f"{number} {system}", case, case.cells[letter]
+        for variant in case.variants:
+            for letter, system in SYSTEMS.items():
+                if letter in variant.cells:
+                    yield f"{number} {system} {variant.word}", case, variant.cells[letter]

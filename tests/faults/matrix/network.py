@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults.matrix import Case, absent, every, lab, proven, same
+from tests.faults.matrix import Case, Variant, absent, every, lab, proven, same
 
 ALL = "NKRCZ"
 SERVERS = "NKRC"
@@ -41,6 +41,14 @@ CASES = {
         "each node's link to the broker carries 32 kB/s",
         "no new link, loss told exactly",
         every(ALL, lab("slow")),
+        (
+            Variant(
+                "shared",
+                "one line of 32 kB/s each way carries the links of all nodes",
+                "as above, and nobody is taken for dead",
+                every(ALL, lab("slow-shared")),
+            ),
+        ),
     ),
     27: Case("30 % of the packets to the broker are lost", "all repaired", every(ALL, lab("lossy"))),
     28: Case("every byte in a segment of its own", "all delivered", every(SERVERS, lab("slices"))),
