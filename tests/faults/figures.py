@@ -19,6 +19,7 @@ import msgspec
 from tests.faults.history import (
     Closed,
     Delivered,
+    Gapped,
     History,
     Line,
     Logged,
@@ -142,7 +143,11 @@ def deaf(histories: Sequence[History], gone: frozenset[int]) -> Iterator[str]:
     here = [history for history in histories if history.epoch not in gone]
     for history in here:
         others = [other for other in here if other is not history]
-        heard = [line.at for line in _lines(history, Delivered)]
+        # That events are gone only their sender says: who is told so hears it.
+        heard = sorted(
+            line.at for line in history.lines
+            if isinstance(line, Delivered) or (isinstance(line, Gapped) and line.reason == "gone")
+        )  # fmt: skip
         for start, end in _silences(heard, history):
             busy = [
                 other for other in others

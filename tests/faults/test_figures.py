@@ -10,6 +10,7 @@ from tests.faults.figures import Figures, Window, broken, deaf, figures
 from tests.faults.history import (
     Closed,
     Delivered,
+    Gapped,
     History,
     Line,
     Logged,
@@ -111,6 +112,10 @@ def test_who_is_ready_and_deaf_is_told_unless_the_others_are_away_too() -> None:
     assert (
         list(deaf([a._replace(lines=[*a.lines, State(at=12, state="BACKOFF", error=None)]), b], NOBODY)) == []
     )
+    told = Gapped(at=15, epoch=A, ranges=((1, 2),), reason="gone")
+    assert list(deaf([a, b._replace(lines=sorted([*b.lines, told], key=lambda line: line.at))], NOBODY)) == []
+    given_up = Gapped(at=15, epoch=A, ranges=((1, 2),), reason="timeout")
+    assert list(deaf([a, b._replace(lines=[*b.lines, given_up])], NOBODY)) != []
     frozen = [line for line in b.lines if not (isinstance(line, Sample) and 11 < line.at < 19)]
     assert list(deaf([a, b._replace(lines=frozen)], NOBODY)) == []
 

@@ -179,6 +179,14 @@ def _all_heard(lab: Lab, histories: Sequence[History], found: Figures) -> Iterat
                 yield f"{history.node} was told {line.change} of {line.node}"
 
 
+# A PONG says nothing of what waits for the receivers (docs/servers.md): who publishes alone for a while fills
+# the line of the others until no proof comes through in time.
+@scenario(
+    "slow-shared-nats",
+    proxied=True,
+    look=_all_heard,
+    expect=Expected(noticed="maybe", told=True, rebuilds=2, usual=PUBLISH_USUAL),
+)
 @scenario(
     "slow-shared",
     proxied=True,
