@@ -93,9 +93,18 @@ $(VENV)/made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "This needs Python 3.11 or newer as '$(PYTHON)', found: $$($(PYTHON) --version 2>&1)." >&2; \
 	    echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
-	@echo "Making $(VENV) with $$($(PYTHON) --version) ..." >&2
-	@$(PYTHON) -m venv --clear $(VENV)
+	@# What was begun here and not finished is made anew; what somebody else has made is never emptied.
+	@if test -e $(VENV)/making || test -z "$$(ls -A $(VENV) 2>/dev/null)"; then \
+	    echo "Making $(VENV) with $$($(PYTHON) --version) ..." >&2; \
+	    mkdir -p $(VENV) && touch $(VENV)/making && \
+	    rm -rf $(addprefix $(VENV)/,bin include lib lib64) && $(PYTHON) -m venv $(VENV); \
+	elif test -e $(VENV)/pyvenv.cfg && test -x $(PY); then \
+	    $(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip; \
+	else \
+	    echo "$(VENV) is there and is no environment of Python: name another one with VENV=..." >&2; exit 1; \
+	fi
 	@touch $@
+	@rm -f $(VENV)/making
 
 $(VENV)/runs: $(VENV)/made pyproject.toml
 	@echo "Installing the bus into $(VENV) ..." >&2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import weakref
-from inspect import iscoroutinefunction
 from threading import get_ident
 from typing import TYPE_CHECKING, TypeVar, cast, overload
 
@@ -12,7 +11,7 @@ import anyio
 
 from bus import opening, progress, refusals, standing
 from bus.errors import Closed, Forked, UsageError
-from bus.event import Event, EventTypes, Message
+from bus.event import Event, EventTypes
 from bus.inlet import ThreadInlet
 from bus.isolation import Job, Waker, current_loop, turn
 from bus.keys import cluster_key
@@ -49,7 +48,7 @@ class Bus:
         limits: Limits, store: object, key: ClusterKey | None = None,
     ) -> None:  # fmt: skip
         self._types = EventTypes()
-        self._types.add(events)
+        self._types.add(refusals.event_types("events", events))
         self._known = self._types.known
         self._encode = self._types.encoder.encode
         self._limits = limits
@@ -227,7 +226,7 @@ class Bus:
         inbox: Inbox[Event] = Inbox(capacity, max_bytes, drop)
         loop = self._node.loop
         waker = Waker(loop)
-        route = InboxRoute(self._checked(types, topic), topic, echo, inbox, waker)
+        route = InboxRoute(self._checked("subscribe", types, topic), topic, echo, inbox, waker)
 
         def leave() -> None:
             self._router.remove(route)
@@ -246,13 +245,14 @@ class Bus:
         queue.
 
         It must be short and must not block. Its exceptions are isolated, counted and logged once.
-        Losses go to `on_loss`; without one they are logged. Returns a handle with `close()`.
+        Losses go to `on_loss`; without one they are logged. Returns a handle with `close()`. Raises
+        UsageError, UnknownEventType, Closed.
         """
         self._check_open("on")
-        if any(map(iscoroutinefunction, (call, on_loss))):
-            raise UsageError("on() calls plain functions: for async code use `async for` over subscribe()")
+        refusals.check_callbacks(call, on_loss)
+        types = self._checked("on", (kind,), topic)
         route: CallbackRoute[A] = CallbackRoute(
-            self._checked((kind,), topic), topic, echo, call, on_loss, self._router.callback_errors
+            types, topic, echo, call, on_loss, self._router.callback_errors
         )
         erased = cast("Route[Event]", route)
         self._add_route(erased)
@@ -262,12 +262,10 @@ class Bus:
         self._router.add(route)
         self._node.note_idle()
 
-    def _checked(self, types: tuple[type[Event], ...], topic: str | None) -> frozenset[type[Event]]:
-        if not types:
-            raise UsageError("subscribe() needs at least one event type, for example bus.Message")
-        if topic is not None and types != (Message,):
-            raise UsageError("topic filters only Message: subscribe(Message, topic=...)")
-        self._types.add(types)
+    def _checked(
+        self, call: str, types: tuple[type[Event], ...], topic: str | None
+    ) -> frozenset[type[Event]]:
+        self._types.add(refusals.wanted(call, types, topic))
         return frozenset(types)
 
     def _default_capacity(self) -> int:

@@ -154,11 +154,11 @@ class EventTypes:
         self._by_tag[tag] = cls
 
     def _check(self, cls: type[Event]) -> None:
-        name = f"{cls.__module__}.{cls.__qualname__}"
         if not isinstance(cls, type) or not issubclass(cls, Event):
             raise UnknownEventType(
                 f"{cls!r} is no event type: derive a class from bus.Event and give it a tag"
             )
+        name = f"{cls.__module__}.{cls.__qualname__}"
         tag = tag_of(cls)
         if tag is None:
             raise UnknownEventType(f'{name} has no tag: write class {cls.__name__}(Event, tag="...")')

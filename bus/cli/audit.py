@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, cast
 
-from bus.cli import output
+from bus.cli import output, settings, typed
 from bus.cli.failure import OTHER, Failure
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def configure_trail(parser: argparse.ArgumentParser) -> None:
     """The arguments of every command that reads the trail."""
     parser.add_argument("--last", type=int, metavar="N", help="the last N only")
-    parser.add_argument("--state-dir", metavar="DIR", help="of the node (BUS_STATE_DIR)")
+    settings.configure_state(parser)
     output.configure(parser)
 
 
@@ -38,19 +38,35 @@ def newest(found: list[Json], last: int | None) -> list[Json]:
 
 def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     """Show it."""
-    from bus.admin import state_directory
-
     out = output.Output(arguments)
-    folder = state_directory(arguments.state_dir)
+    folder = settings.existing_state_folder(arguments)
     records = newest(trail(folder), arguments.last)
     if not records:
         out.note(f"nothing was changed yet in {folder}")
-    for record in records:
-        if out.is_json:
+    if out.is_json:
+        for record in records:
             out.json(record, indent=None)
-        else:
-            _show(out, record)
+        return 0
+    durations = known_durations(records)
+    for record in records:
+        _show(out, record, durations)
     return 0
+
+
+def known_durations(records: list[Json]) -> Json:
+    """The fields that are milliseconds, whatever variant these changes were made to."""
+    if not any(record.get("changed") for record in records):
+        return {}
+    from bus.cli.describe import known_schema
+
+    return typed.all_durations(known_schema())
+
+
+def told(change: Json, durations: Json) -> str:
+    """One field of a change, for people."""
+    path = str(change.get("path"))
+    old, new = (output.shown(change.get(name), is_duration=path in durations) for name in ("old", "new"))
+    return f"{path}: {old} -> {new}"
 
 
 def trail(folder: Path) -> list[Json]:
@@ -77,14 +93,13 @@ def _records(path: Path) -> Iterator[Json]:
         raise Failure(OTHER, "unreadable", f"{path}: {error.strerror}") from None
 
 
-def _show(out: output.Output, record: Json) -> None:
+def _show(out: output.Output, record: Json, durations: Json) -> None:
     who = f"{record.get('token')}" + (f" from {record['remote']}" if record.get("remote") else "")
     outcome = str(record.get("outcome"))
     style = "good" if outcome == "applied" else "bad" if outcome in ("rejected", "rolled_back") else "dim"
     state = f"{record.get('oldState')} -> {record.get('newState')}"
     out.line(f"{record.get('ts')} {record.get('method')} {out.paint(outcome, style)} by {who}, {state}")
     for change in cast("list[Json]", record.get("changed") or []):
-        old, new = output.shown(change.get("old")), output.shown(change.get("new"))
-        out.line(f"    {change.get('path')}: {old} -> {new}")
+        out.line(f"    {told(change, durations)}")
     if error := cast("Json | None", record.get("error")):
         out.line(f"    {error.get('type')}: {error.get('description')}")

@@ -51,11 +51,10 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
 
 def _show(out: output.Output, found: settings.Settings) -> int:
-    from bus.cli.describe import known_schema
     from bus.config import encode
 
     fields = encode(found.coordinator)
-    durations = typed.durations(typed.variant(known_schema(), str(fields["@type"])))
+    durations = _durations(fields)
     rows: list[tuple[str, object, str]] = [
         (name, one.value, one.source) for name, one in found.values.items()
     ]
@@ -92,12 +91,25 @@ def _diff(out: output.Output, found: settings.Settings) -> int:
     if out.is_json:
         out.json(changed)
     elif changed:
+        # Of two variants, maybe: each value is shown as its own variant means it.
+        mine, theirs = _durations(before), _durations(after)
         cells = [
-            (name, output.shown(one["configured"]), output.shown(one["stored"]))
+            (
+                name,
+                output.shown(one["configured"], is_duration=name in mine),
+                output.shown(one["stored"], is_duration=name in theirs),
+            )
             for name, one in changed.items()
         ]
         out.table(("field", "configured", "stored (in use)"), cells)
     return 0
+
+
+def _durations(fields: Json) -> Json:
+    """Of the variant that these fields are of."""
+    from bus.cli.describe import known_schema
+
+    return typed.durations(typed.variant(known_schema(), str(fields["@type"])))
 
 
 def _init(out: output.Output, arguments: argparse.Namespace) -> int:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
-from bus.cli import output
-from bus.cli.audit import configure_trail, newest, trail
+from bus.cli import output, settings
+from bus.cli.audit import configure_trail, known_durations, newest, told, trail
 
 if TYPE_CHECKING:
     import argparse
@@ -27,10 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     """Show them."""
-    from bus.admin import state_directory
-
     out = output.Output(arguments)
-    folder = state_directory(arguments.state_dir)
+    folder = settings.existing_state_folder(arguments)
     found = newest(versions(folder), arguments.last)
     if out.is_json:
         for one in found:
@@ -39,8 +37,10 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     if not found:
         out.note(f"nothing was changed yet in {folder}")
         return 0
+    durations = known_durations(found)
     rows = [
-        (str(one["state"]), str(one["at"]), str(one["by"]), str(one["method"]), _told(one)) for one in found
+        (str(one["state"]), str(one["at"]), str(one["by"]), str(one["method"]), _told(one, durations))
+        for one in found
     ]
     out.table(("state", "since", "by", "method", "what"), rows)
     return 0
@@ -49,8 +49,10 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 def versions(folder: Path) -> list[Json]:
     """The changes of a trail that made another state. Raises Failure."""
     found: list[Json] = []
+    # First: it says so when the directory is closed to who asks.
+    records = trail(folder)
     now, before = _stored(folder)
-    for record in trail(folder):
+    for record in records:
         state = record.get("newState")
         if not isinstance(state, str) or state == record.get("oldState"):
             continue
@@ -83,14 +85,10 @@ def _stored(folder: Path) -> tuple[str | None, str | None]:
     return (store.current.state if store.current is not None else None), before
 
 
-def _told(version: Json) -> str:
+def _told(version: Json, durations: Json) -> str:
     marks = {"current": "(now) ", "before": "(rollback goes here) "}
     mark = marks.get(str(version.get("version")), "")
     if version["outcome"] == "rolled_back":
         return f"{mark}as before: the change did not work"
     changed = cast("list[Json]", version["changed"] or [])
-    words = [
-        f"{one.get('path')}: {output.shown(one.get('old'))} -> {output.shown(one.get('new'))}"
-        for one in changed
-    ]
-    return mark + "; ".join(words)
+    return mark + "; ".join(told(one, durations) for one in changed)

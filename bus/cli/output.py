@@ -124,8 +124,8 @@ def table_lines(head: Sequence[str], rows: Sequence[Sequence[str]], width: int |
     return [line if len(line) <= width else f"{line[: width - 1]}…" for line in lines]
 
 
-def shown(value: object) -> str:
-    """A JSON value on one line, for people."""
+def shown(value: object, *, is_duration: bool = False) -> str:
+    """A JSON value on one line, for people; `is_duration`: a number in it is milliseconds."""
     match value:
         case None:
             return "-"
@@ -135,19 +135,18 @@ def shown(value: object) -> str:
             return "".join(char if char.isprintable() else "?" for char in value)
         case list() | dict():
             return json.dumps(value, ensure_ascii=False)
+        case int() if is_duration and value > 0:
+            from bus.config.duration import Duration
+
+            return str(Duration(value))
         case _:
             return str(value)
 
 
 def fields(value: Mapping[str, object], durations: Mapping[str, object] | None = None) -> dict[str, str]:
     """Each field as text; `durations` names those that are milliseconds."""
-    from bus.config.duration import Duration
-
     named = durations or {}
-    return {
-        name: str(Duration(one)) if name in named and type(one) is int else shown(one)
-        for name, one in value.items()
-    }
+    return {name: shown(one, is_duration=name in named) for name, one in value.items()}
 
 
 def _is_utf8(stream: TextIO) -> bool:

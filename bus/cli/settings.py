@@ -13,7 +13,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from bus.cli import reading
-from bus.cli.failure import INVALID, Failure
+from bus.cli.failure import INVALID, OTHER, Failure
 from bus.cli.reading import Problems
 
 if TYPE_CHECKING:
@@ -126,6 +126,16 @@ def configure(parser: argparse.ArgumentParser, names: Iterable[str] | None = Non
     for setting in SETTINGS:
         if setting.name in wanted:
             _add(group, setting)
+
+
+def configure_state(parser: argparse.ArgumentParser) -> None:
+    """The flags of what reads the state directory of a node, and nothing else of it."""
+    parser.add_argument(
+        "--config", metavar="FILE", help="of the node: names its stateDir (BUS_CONFIG; ./bus.toml)"
+    )
+    parser.add_argument(
+        "--state-dir", dest="setting_stateDir", metavar="DIR", help="of the node (BUS_STATE_DIR)"
+    )
 
 
 def _add(group: argparse._ArgumentGroup, setting: Setting) -> None:  # pyright: ignore[reportPrivateUsage]
@@ -278,6 +288,32 @@ def state_directory(values: Mapping[str, Value]) -> Path:
 
     given = values["stateDir"].value
     return standard(given if isinstance(given, str) else None)
+
+
+def state_folder(arguments: argparse.Namespace) -> Path:
+    """Of the node that is meant; what else its file says, and whether it is right, does not matter here.
+
+    Raises Failure.
+    """
+    setting = next(one for one in SETTINGS if one.name == "stateDir")
+    is_named = arguments.setting_stateDir or os.environ.get(setting.variable)
+    path = arguments.config or (None if is_named else os.environ.get("BUS_CONFIG") or _default_file())
+    problems = Problems()
+    file = reading.load(path, problems) if path else reading.NO_FILE
+    value = _value(setting, file, os.environ, arguments, problems)
+    problems.raise_all()
+    return state_directory({setting.name: value})
+
+
+def existing_state_folder(arguments: argparse.Namespace) -> Path:
+    """... which is there: in another one nothing was ever changed, either. Raises Failure."""
+    folder = state_folder(arguments)
+    if not folder.is_dir():
+        raise Failure(
+            OTHER, "noState", f"there is no state directory {folder}",
+            "name that of the node: --state-dir DIR, or its file of settings: --config FILE",
+        )  # fmt: skip
+    return folder
 
 
 def _stored(values: Mapping[str, Value]) -> tuple[Coordinator | None, str]:

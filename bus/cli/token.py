@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from bus.cli import output
+from bus.cli import output, settings
 from bus.cli.failure import OTHER, Failure, usage
 
 if TYPE_CHECKING:
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
     from bus.admin import Tokens
     from bus.admin.tokens import Token
+
+# Every node leaves it in its state directory (`bus.admin.store`).
+LOCK = ".lock"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,28 +34,38 @@ def configure(parser: argparse.ArgumentParser) -> None:
     revoke = actions.add_parser("revoke", help="make one useless", allow_abbrev=False)
     revoke.add_argument("id", metavar="ID", help="of bus token list")
     for one in (create, listing, revoke):
-        one.add_argument("--state-dir", metavar="DIR", help="of the node (BUS_STATE_DIR)")
+        settings.configure_state(one)
         output.configure(one)
 
 
 def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     """Do it."""
-    from bus.admin import Tokens, files, state_directory
+    from bus.admin import Tokens, files
 
     out = output.Output(arguments)
-    folder = state_directory(arguments.state_dir)
     if arguments.action == "create":
+        folder = settings.state_folder(arguments)
+        is_new = not folder.is_dir()
         files.make_private(folder)
-    elif not folder.is_dir():
-        raise Failure(OTHER, "noState", f"there is no state directory {folder}", "name it: --state-dir")
+    else:
+        folder, is_new = settings.existing_state_folder(arguments), False
     tokens = Tokens(folder)
-    files.check_private(tokens.path)
-    tokens.load()
     actions = {"create": _create, "list": _list, "revoke": _revoke}
     try:
-        return actions[arguments.action](out, tokens, arguments)
+        files.check_private(tokens.path)
+        tokens.load()
+        code = actions[arguments.action](out, tokens, arguments)
     except OSError as error:
-        raise Failure(OTHER, "notWritten", f"{tokens.path}: {error.strerror}") from None
+        trouble = "notWritten" if arguments.action != "list" else "unreadable"
+        raise Failure(OTHER, trouble, f"{tokens.path}: {error.strerror}") from None
+    if arguments.action == "create" and not (folder / LOCK).exists():
+        found = "a new state directory was made" if is_new else "no node has used this state directory yet"
+        out.warn(
+            f"{found}: {folder}. The token is for a node that is started with it, "
+            f"bus run --state-dir {shlex.quote(str(folder))}; a node with another one answers 401. "
+            "To name that of a node: --state-dir DIR, or --config FILE"
+        )
+    return code
 
 
 def _create(out: output.Output, tokens: Tokens, arguments: argparse.Namespace) -> int:

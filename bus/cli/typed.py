@@ -37,6 +37,15 @@ def durations(properties: Json) -> Json:
     return {name: one for name, one in properties.items() if cast("Json", one).get("x-type") == "duration"}
 
 
+def all_durations(schema: Json) -> Json:
+    """... of every variant, by name: for what does not say of which variant it is."""
+    every = [variant(schema, kind) for kind in kinds(schema)]
+    found = {name: one for properties in every for name, one in durations(properties).items()}
+    # A plug-in may have given the name another meaning: then the number stays as it is.
+    doubtful = {name for properties in every for name in properties.keys() - durations(properties).keys()}
+    return {name: one for name, one in found.items() if name not in doubtful}
+
+
 def split(text: str) -> tuple[str, str]:
     """ "key=value" at the first `=` outside of quotes around the key. Raises Failure."""
     quoted = re.match(r'"((?:[^"\\]|\\.)*)"=', text)

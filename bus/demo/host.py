@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sys
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from bus.config.redacted import redact
 from bus.demo.database import Database
 from bus.demo.ledger import Ledger, balance, unsettled
-from bus.demo.member import Setup
+from bus.demo.member import READY, Setup
 from bus.demo.nodes import Node, NodeFailed, ProcessNode, TaskNode
 from bus.demo.receipts import Counters
 from bus.demo.table import Progress, View
@@ -26,6 +28,8 @@ WRITES_PER_SECOND = 600.0
 # What a restarted node gets at least, also when its start took long.
 AFTER_RESTART = 1.0
 POLL = 0.1
+# Seconds that nodes may take to meet before it is said what is waited for.
+PATIENCE = 2.0
 # A hole that nobody can fill is told after 10 s of repair.
 SETTLE = 25.0
 
@@ -102,7 +106,7 @@ class Host:
     async def course(self) -> Result:
         """From the first word to the result."""
         loop = asyncio.get_running_loop()
-        await asyncio.gather(*(node.open() for node in self.nodes))
+        await self._open()
         self._started = loop.time()
         end = self._started + self._plan.seconds
         self._tell("start")
@@ -118,6 +122,21 @@ class Host:
         self._tell("check")
         await self._answers("checked")
         return Result(self._ledger(), seconds, self._totals(), self._rows)
+
+    async def _open(self) -> None:
+        """All nodes, at the same time; says what it waits for when that takes long."""
+        waiting = asyncio.get_running_loop().call_later(PATIENCE, self._tell_waiting)
+        try:
+            await asyncio.gather(*(node.open() for node in self.nodes))
+        finally:
+            waiting.cancel()
+
+    def _tell_waiting(self) -> None:
+        print(
+            f"waiting for {redact(self._plan.url)}, up to {READY:g} s: "
+            "every node must reach it and hear the others",
+            file=sys.stderr, flush=True,
+        )  # fmt: skip
 
     async def watch(self) -> Result:
         """Show what happens, for ever; raises NodeFailed when a node has ended by itself."""

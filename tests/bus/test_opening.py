@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -107,6 +108,16 @@ def test_bad_event_types_are_refused() -> None:
         Bus.open("memory://", events=[Note, Twin])
     with pytest.raises(UnknownEventType, match="is no event type"):
         Bus.open("memory://", events=[Note, int])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]  # an untyped caller
+    untyped: Any = Note
+    with pytest.raises(UnknownEventType, match=r"write events=\[Note\]"):
+        Bus.open("memory://", events=untyped)
+    untyped = [Note(1)]
+    with pytest.raises(UnknownEventType, match=r"events takes event types.*found an event"):
+        Bus.open("memory://", events=untyped)
+    # An iterator can be read but once.
+    untyped = iter([Note, Twin])
+    with pytest.raises(UnknownEventType, match="used twice"):
+        Bus.open("memory://", events=untyped)
 
 
 def test_a_key_that_could_be_guessed_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -196,6 +197,44 @@ async def test_nonsense_is_refused_when_subscribing() -> None:
             a.subscribe()  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]  # an untyped caller
         with pytest.raises(UnknownEventType, match="no event type"):
             a.subscribe(int)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]  # an untyped caller
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        ("hunter2", r'found text: a topic stands beside its type, subscribe\(Message, topic="mail\.\*"\)'),
+        (Note(1), r"found an event: write Note, not Note\(\.\.\.\)"),
+        (None, "found None"),
+        ([Note, Word], r"found a list: write them one after the other, subscribe\(A, B\)"),
+        (Note | Word, r"found a UnionType: write them one after the other"),
+        (7, "found something of type int"),
+    ],
+)
+async def test_what_is_no_class_is_refused_with_what_to_write(found: Any, says: str) -> None:
+    async with buses("a") as (a,):
+        told: list[str] = []
+        for call in (
+            lambda: a.subscribe(found),
+            lambda: a.subscribe(Note, found),
+            lambda: a.subscribe(found, topic="x"),
+            lambda: a.on(found, print),
+        ):
+            with pytest.raises(UnknownEventType, match=f"takes event types.*{says}") as caught:
+                call()
+            told.append(str(caught.value))
+        assert "hunter2" not in "".join(told)
+        assert [text.partition("(")[0] for text in told] == ["subscribe", "subscribe", "subscribe", "on"]
+
+
+async def test_what_cannot_be_called_is_refused() -> None:
+    untyped: Any = None
+    async with buses("a") as (a,):
+        with pytest.raises(UsageError, match="call is None"):
+            a.on(Note, untyped)
+        untyped = 7
+        with pytest.raises(UsageError, match="on_loss is of type int"):
+            a.on(Note, print, untyped)
+        a.on(Note, print, None).close()
 
 
 # -- batch -----------------------------------------------------------------------------------------

@@ -218,6 +218,3 @@ def test_without_a_trail_audit_says_so(cli: Cli, tmp_path: Path) -> None:
     assert "nothing was changed yet" in ran.err
     (tmp_path / "audit.jsonl").write_text('{"ts": "T", "method": "set"}\n{"ha')
     assert len(cli("audit", "--state-dir", str(tmp_path), "--json").lines()) == 1
-    ran = cli("token", "list", "--state-dir", str(tmp_path / "none"))
-    assert ran.code == 1
-    assert "there is no state directory" in ran.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, cast
 
@@ -168,6 +169,18 @@ def test_a_mistake_in_the_environment_is_told(
     ran = cli("config", "show")
     assert ran.code == 4
     assert says in ran.err
+
+
+def test_a_variant_without_its_required_field_is_told_what_to_write(cli: Cli, home: Path) -> None:
+    file = written(home, '[coordinator]\n"@type" = "Zenoh"\n')
+    ran = cli("validate", file)
+    assert ran.code == 4
+    assert "config: is required" in ran.err
+    found = re.search(r'for example "([^"]+)"', ran.err)
+    assert found is not None, ran.err
+    # What it gives as an example can be written as it is.
+    written(home, f'[coordinator]\n"@type" = "Zenoh"\nconfig = "{found[1]}"\n')
+    assert cli("validate", file).code == 0
 
 
 def test_other_names_with_our_prefix_are_nobodys_business(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

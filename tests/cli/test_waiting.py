@@ -155,7 +155,8 @@ def test_history_of_a_change_that_did_not_work(tmp_path: Path, cli: Cli) -> None
     ]
     last = cli("history", "--state-dir", str(tmp_path)).out.splitlines()[-1]
     assert last.split(maxsplit=4) == ["a-3", "t3", "me", "set", "as before: the change did not work"]
-    ran = cli("history", "--state-dir", str(tmp_path / "none"))
+    (tmp_path / "empty").mkdir()
+    ran = cli("history", "--state-dir", str(tmp_path / "empty"))
     assert (ran.code, ran.out) == (0, "")
     assert "nothing was changed yet" in ran.err
     assert cli("history", "--last", "0", "--json", "--state-dir", str(tmp_path)).out == ""

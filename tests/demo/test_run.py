@@ -24,7 +24,7 @@ from bus.demo.database import Database
 from bus.demo.member import RowChanged
 from bus.demo.receipts import Receipts
 from bus.demo.systems import SYSTEMS
-from bus.testing.brokers import Broker
+from bus.testing.brokers import Broker, free_port
 
 ROOT = Path(__file__).parent.parent.parent
 SERVED = [name for name, system in SYSTEMS.items() if system.is_served]
@@ -118,6 +118,27 @@ def test_a_server_that_runs_is_used_and_left_running(temporary: Path, nats_serve
     done = demo(temporary, "--url", nats_server.url, "--seconds", "1.5", "--json")
     ledger_of(done, "nats")
     assert "starting a server" not in done.stderr
+
+
+def test_a_server_that_is_not_there_is_named_while_it_is_waited_for(temporary: Path) -> None:
+    url = f"nats://app:hunter2@127.0.0.1:{free_port()}"
+    with subprocess.Popen(
+        [sys.executable, "-m", "bus", "demo", "--url", url, "--json"],
+        env=environment(temporary), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        began = time.monotonic()
+        assert process.stderr is not None
+        told = next((line for line in process.stderr if "waiting for" in line), "")
+        assert told.startswith(
+            f"waiting for nats://app:****@127.0.0.1:{url.rpartition(':')[2]}, up to 15 s: "
+        )
+        assert time.monotonic() - began < 12
+        process.terminate()
+        out, errors = process.communicate(timeout=15)
+    assert (process.returncode, out) == (143, "")
+    assert "hunter2" not in errors
+    assert "Traceback" not in errors
+    assert list(temporary.iterdir()) == []
 
 
 def test_without_json_the_ledger_is_a_table_on_stdout(temporary: Path) -> None:
