@@ -128,9 +128,11 @@ class Bus:
             # `Log.append`, without the call: it costs a fifth of the time of `publish`.
             lane = self._lane
             lane.append(body)
-            seq = lane.base + len(lane)
-            if len(lane) >= lane.full or len(body) > lane.light:
+            count = len(lane)
+            if count >= lane.full or len(body) > lane.light:
                 seq = self._log.weigh(len(body))
+            else:
+                seq = lane.base + count
         except Exception as error:
             raise self._unfit(event, error) from error
         if self._node.is_alert:
