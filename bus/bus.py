@@ -115,8 +115,7 @@ class Bus:
         """Number one event and send it to every other node; returns its sequence number.
 
         Never blocks and never does I/O: with no link the log keeps it (64 MiB / 120 s by default).
-        Raises UsageError (not encodable), TooLarge, UnknownEventType, Closed, WrongThread, Forked;
-        the bus lives on.
+        Raises UsageError (not encodable), TooLarge, UnknownEventType, Closed, WrongThread, Forked.
         """
         # The hot path: one comparison for open, thread and fork; for the size; for the rest.
         if get_ident() != self._thread:
@@ -131,6 +130,7 @@ class Bus:
             count = len(lane)
             if count >= lane.full or len(body) > lane.light:
                 seq = self._log.weigh(len(body))
+                self._node.wake()  # a full frame need not wait for a confirm
             else:
                 seq = lane.base + count
         except Exception as error:

@@ -33,15 +33,22 @@ class Door:
         self._supervisor: Supervisor | None = None
         self._room = threading.BoundedSemaphore(BATCHES_WAITING)
         self._is_shut = False
+        self._context: Context | None = None
 
     def context(self, name: str, epoch: int, channel: str, connect_timeout: float) -> Context:
         """What the backend gets."""
-        return Context(
+        self._context = Context(
             node=name, epoch=epoch, channel=channel, deliver=self.deliver,
             deliver_stamped=self.deliver, deliver_from_thread=self.deliver_from_thread,
             confirmed=self.confirmed, proven=self.proven,
             connect_timeout=connect_timeout, log=quiet("bus.backend"),
         )  # fmt: skip
+        return self._context
+
+    def allow(self, seconds: float) -> None:
+        """The next `connect` gets so long, and divides that among its addresses."""
+        if self._context is not None:
+            self._context.connect_timeout = seconds
 
     def open(self, outlet: Outlet, supervisor: Supervisor) -> None:
         """The link exists now."""

@@ -120,7 +120,7 @@ class Node:
         supervisor = Supervisor(
             self.loop, connection.backend, connection.kind, self.channel, self.engine, outlet,
             Lifecycle(features.proof, self._random.uniform), self.limits,
-            self.watchers.changed, self.note_idle,
+            self.watchers.changed, self.note_idle, connection.door.allow,
         )  # fmt: skip
         self.links[supervisor] = connection
         connection.door.open(outlet, supervisor)

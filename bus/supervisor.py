@@ -41,8 +41,8 @@ BUGS = 16
 CLOSE_LINK = 1.0
 JOIN = 0.5
 # A link without confirms: who sends again within so many seconds is busy, and waits for up to so many turns
-# of the loop (some 5 us each), but not with frames that carry a lot already.
-BUSY, MOST_TURNS, FULL_ENOUGH = 0.000_3, 16, 8_192
+# of the loop (some 5 us each) or seconds, but not with frames that carry a lot already.
+BUSY, MOST_TURNS, LONGEST_TURNS, FULL_ENOUGH = 0.000_3, 48, 0.000_25, 8_192
 # The part of the time for stopping that a link gets to close by itself; then it is aborted.
 POLITE = 0.6
 
@@ -62,7 +62,7 @@ class Supervisor:
     def __init__(
         self, loop: Loop, backend: Backend, kind: str, channel: str, engine: Engine,
         outlet: Outlet, lifecycle: Lifecycle, limits: Limits, changed: Callable[[], None],
-        note_idle: Callable[[], None],
+        note_idle: Callable[[], None], allow: Callable[[float], None],
     ) -> None:  # fmt: skip
         self.outlet = outlet
         self.lifecycle = lifecycle
@@ -77,6 +77,7 @@ class Supervisor:
         self._limits = limits
         self._changed = changed
         self._note_idle = note_idle
+        self._allow = allow
         self._is_held = False
         self._confirms = backend.features.confirms
         self._has_server_proof = False
@@ -184,10 +185,12 @@ class Supervisor:
     async def _run(self) -> None:
         while not self._is_ended:
             self._strays = [job for job in self._strays if not job.done]
+            patience = self.lifecycle.patience(self._limits.connect)
+            self._allow(patience)
             try:
                 link = await isolated(
-                    self._loop, self._backend.connect, self.lifecycle.patience(self._limits.connect),
-                    "connect", late=self._abort, strays=self._strays,
+                    self._loop, self._backend.connect, patience, "connect",
+                    late=self._abort, strays=self._strays,
                 )  # fmt: skip
             except Exception as error:  # noqa: BLE001  # every failure of a library ends here (T2, T22)
                 self._failed(error)
@@ -253,10 +256,11 @@ class Supervisor:
         left_at, turns = 0.0, 0
         try:
             while True:
-                frame = engine.next_frame(outlet, loop.now())
+                now = loop.now()
+                frame = engine.next_frame(outlet, now)
                 if frame is None:
                     self.is_idle = True
-                    if not outlet.gathers:  # else the next confirm wakes it, and `publish` need not
+                    if not outlet.gathers(now):  # else the next confirm wakes it, and `publish` need not
                         self._note_idle()
                     await self._work.wait()
                     self.is_idle = is_busy = False
@@ -273,7 +277,7 @@ class Supervisor:
                     # Where nothing is confirmed no window gathers events: some turns of the loop do, while
                     # somebody goes on publishing. A lone event, and the first after a pause, go at once.
                     turns = min(MOST_TURNS, turns * 2 or 1) if loop.now() - left_at < BUSY else int(was_busy)
-                    await turn(loop, turns if len(frame) < FULL_ENOUGH else 1)
+                    await turn(loop, turns if len(frame) < FULL_ENOUGH else 1, LONGEST_TURNS)
                     left_at = loop.now()
         except Exception as error:  # noqa: BLE001  # whatever ends the link
             self._lost(link, error)

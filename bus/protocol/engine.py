@@ -140,7 +140,7 @@ class Engine:
             return outlet.launch(question, now)
         log, room = self.log, outlet.room(now)
         is_done = outlet.cursor > log.last
-        is_idle = is_done or (outlet.cursor > log.lane.base and outlet.gathers)
+        is_idle = is_done or (outlet.cursor > log.lane.base and outlet.gathers(now))
         if outlet.repeats and (is_idle or outlet.frames_since_repeat + 1 >= REPEAT_SHARE):
             outlet.frames_since_repeat = 0
             frames = self._repair.repeats(outlet, now)

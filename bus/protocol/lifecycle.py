@@ -119,7 +119,8 @@ class Lifecycle:
         A server may have accepted it and be silent for ever, or its first packet be lost, and all be well
         again since: then the link is away until this attempt is given up.
         """
-        if self._took is None or self._late % (QUICK_TRIES + 1) == QUICK_TRIES:
+        is_last = self.max_reconnects is not None and self._failures >= self.max_reconnects
+        if is_last or self._took is None or self._late % (QUICK_TRIES + 1) == QUICK_TRIES:
             return most
         return min(most, max(QUICK, 4 * self._took))
 

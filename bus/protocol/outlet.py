@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 WINDOW = 2
 MAX_BEATS = 8
-# Seconds: a server that confirms within this time is near enough to wait for. See `Outlet.gathers`.
-NEAR = 0.002
+# Seconds: a server that has confirmed within this time is near enough to wait for, but not for longer than
+# that. See `Outlet.gathers`.
+NEAR, NEAR_LIMIT = 0.002, 0.020
 SLOW_CONFIRM = 0.250
 FAST_CONFIRM = 0.050
 # Below this a smaller frame helps nobody: a server that is slow whatever the size would carry nothing.
@@ -228,18 +229,19 @@ class Outlet:
 
         What a slow link has not yet carried is in front of every heartbeat. A far server confirms all late.
         """
-        is_late = self.flights and now - self.flights[0].sent_at > SLOW_CONFIRM > self.fastest
+        is_late = self.flights and now - self.flights[0].sent_at > SLOW_CONFIRM + self.fastest
         return min(self.limit, MIN_FRAME) if is_late else self.limit
 
-    @property
-    def gathers(self) -> bool:
+    def gathers(self, now: float) -> bool:
         """New events wait for the confirm of the last ones, unless they fill a frame.
 
         A busy sender then makes few large frames instead of many small ones, each of which costs the server
         and every receiver as much; a lone event still goes at once. A far server would add its way there
         and back to the latency of every second event.
         """
-        return self.fastest < NEAR and any(flight.first for flight in self.flights)
+        return self.fastest < NEAR and any(
+            flight.first and now - flight.sent_at < NEAR_LIMIT for flight in self.flights
+        )
 
     def launch(
         self, frame: bytes, now: float, first: int = 0, last: int = 0, *, is_beat: bool = False

@@ -104,14 +104,15 @@ class Repair:
     def _lowest(self, outlet: Outlet, firsts: list[int], now: float) -> Iterator[Entry]:
         """Takes them out of `firsts`, and before them what is not held, or was repeated for another."""
         room = outlet.room(now)
-        lowest = self._log.take(firsts[-1], room, now)
+        # As it was queued: of one that is split here only the first piece would go out.
+        lowest = self._log.take(firsts[-1], outlet.limit, now)
         if lowest is None or lowest.first != firsts[-1] or lowest.first not in outlet.unrepeated:
             outlet.unrepeated.discard(firsts.pop())
             return
         if lowest.size > outlet.sizes.max_message:
             # It went out on a link that carries more (rule 16).
             self._log.bury(lowest.first)
-            self._log.take(lowest.first, room, now)
+            self._log.take(lowest.first, outlet.limit, now)
         for entry in chain([lowest], self._log.following(lowest, room, now)):
             if not firsts or entry.first != firsts[-1] or entry.first not in outlet.unrepeated:
                 return

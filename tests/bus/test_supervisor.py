@@ -170,6 +170,27 @@ async def test_a_connect_that_hangs_is_given_up_after_its_limit() -> None:
 
 
 @simulated
+async def test_a_quick_system_gets_less_time_and_the_backend_knows_how_much() -> None:
+    allowed: list[float] = []
+
+    async def looks_and_hangs(link: FakeLink) -> None:
+        allowed.append(link.context.connect_timeout)
+        await hangs(link)
+
+    with FakeSystem() as system, journal():
+        async with Bus.open(system.coordinator, node="a") as a:
+            await a.ready(10)
+            system.plays(connect=[looks_and_hangs] * 5)
+            before = len(system.attempts)
+            system.lose()
+            await until(lambda: len(system.attempts) == before + 6, 30)
+            await a.ready(10)
+        lasted = [later.at - sooner.at for sooner, later in pairwise(system.attempts[before:])]
+        assert allowed == [3.0, 3.0, 3.0, 5.0, 3.0]
+        assert lasted == pytest.approx([3.1, 3.1, 3.1, 5.1, 3.1], abs=0.06)
+
+
+@simulated
 async def test_a_client_that_comes_when_it_was_given_up_is_aborted() -> None:
     async def late(link: FakeLink) -> None:
         with anyio.CancelScope(shield=True):

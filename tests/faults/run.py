@@ -73,8 +73,8 @@ def proven(name: str, cell: ProvenCell, folder: Path) -> Result:
     started = time.monotonic()
     report = folder / "junit.xml"
     argv = [
-        sys.executable, "-m", "pytest", *cell.nodes, "-q", "-p", "no:cacheprovider", f"--junitxml={report}",
-        f"--basetemp={folder / 'tests'}",
+        sys.executable, "-m", "pytest", *cell.nodes, "-q", "-p", "no:cacheprovider",
+        "-o", "junit_family=xunit1", f"--junitxml={report}", f"--basetemp={folder / 'tests'}",
     ]  # fmt: skip
     try:
         done = subprocess.run(

@@ -306,6 +306,14 @@ def test_who_connected_quickly_before_does_not_wait_long_for_an_answer_now() -> 
     assert [attempt(lifecycle, 3.0) for _ in range(8)] == [3.0, 3.0, 10.0, 3.0, 3.0, 3.0, 10.0, 3.0]
 
 
+def test_the_last_attempt_that_is_allowed_gets_all_the_time() -> None:
+    lifecycle = link()
+    lifecycle.max_reconnects = 2
+    lifecycle.connected()
+    lifecycle.lost(fatal=False)
+    assert [lifecycle.patience(10.0), attempt(lifecycle, 3.0)] == [3.0, 10.0]
+
+
 def test_a_server_that_is_slow_to_connect_keeps_its_time() -> None:
     lifecycle = link()
     lifecycle.tick(1.5, expects_peers=False)

@@ -89,8 +89,8 @@ def test_only_new_events_wait_for_a_confirm_and_only_for_that_of_others() -> Non
     node.publish()
     assert numbers(flown(node, 1.5)) == [(1, 1)], "a heartbeat in flight holds up nothing"
     node.publish()
-    node.hear(request(A, {2: [(1, 1)]}), now=1.6)
-    (repeat,) = of_kind(wire.DATA, flown(node, 1.6))
+    node.hear(request(A, {2: [(1, 1)]}), now=1.51)
+    (repeat,) = of_kind(wire.DATA, flown(node, 1.51))
     assert wire.parse(repeat).flags & wire.REPEAT, "who misses something does not wait"
 
 
@@ -103,6 +103,15 @@ def test_the_goodbye_comes_after_the_events_that_waited() -> None:
     assert flown(node) == []
     node.engine.land(node.outlet, 0.0)
     assert kinds(flown(node)) == [wire.DATA, wire.HEARTBEAT]
+
+
+def test_a_confirm_that_does_not_come_is_not_waited_for() -> None:
+    node = quiet()
+    node.publish()
+    flown(node)
+    node.publish()
+    assert flown(node, 0.019) == []
+    assert numbers(flown(node, 0.021)) == [(2, 1)]
 
 
 def test_nothing_waits_while_nobody_knows_how_far_the_server_is() -> None:

@@ -120,7 +120,7 @@ MUTANTS = [
            brokers.a_far_server_carries_large_frames),
     Mutant(2, "engine", "if last < log.last and (rest", "if False and (rest",
            brokers.small_entries_are_sent_together),
-    Mutant(2, "engine", "(outlet.cursor > log.lane.base and outlet.gathers)", "False",
+    Mutant(2, "engine", "(outlet.cursor > log.lane.base and outlet.gathers(now))", "False",
            brokers.a_busy_sender_makes_few_frames_for_a_near_server),
     Mutant(2, "outlet", "self.fastest < NEAR and any", "any",
            brokers.a_far_server_delays_nobody),
