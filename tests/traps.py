@@ -169,8 +169,8 @@ TRAPS = (
               (f"{HOUSE}[{REDIS}/link.py]",)),
     )),
     Trap(21, "`connect` may never return", (
-        Guard("bus/supervisor.py", "self._loop, self._backend.connect, self._limits.connect,",
-              "self._loop, self._backend.connect, 1e6,",
+        Guard("bus/supervisor.py", "patience = self.lifecycle.patience(self._limits.connect)",
+              "patience = 1e6",
               ("tests/bus/test_supervisor.py::test_a_connect_that_hangs_is_given_up_after_its_limit",)),
     )),
     Trap(22, "wrong credentials look like a server that is down", (
