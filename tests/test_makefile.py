@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 MAKEFILE = Path(__file__).parent.parent / "Makefile"
-pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
 
 # Stands for Python: `-m venv DIR` makes the least that counts, all else is good.
 PYTHON = """\
