@@ -18,7 +18,7 @@ from bus.keys import cluster_key
 from bus.node import Node
 from bus.protocol.inbox import DropPolicy, Inbox
 from bus.protocol.limits import Limits
-from bus.protocol.log import Oversize
+from bus.protocol.log import BUSY, Oversize
 from bus.routing import CallbackRoute, InboxRoute, Route, Router
 from bus.signals import Change, Confirmed, Loss, Status, Up
 from bus.subscription import Callback, Subscription
@@ -50,7 +50,6 @@ class Bus:
         self._types = EventTypes()
         self._types.add(refusals.event_types("events", events))
         self._known = self._types.known
-        self._encode = self._types.encoder.encode
         self._limits = limits
         self._router = Router(self._types, self._on_change)
         self._node = Node(name, opening.new_epoch(), channel, limits, self._router, key=key)
@@ -64,7 +63,7 @@ class Bus:
         self._refusal: type[UsageError] = Closed
         self._closing: Job | None = None
         self._is_reconfiguring = False
-        self._inlet = ThreadInlet(limits.log_bytes)
+        self._inlet = ThreadInlet(self._types, limits)
         _made.add(self)
 
     @classmethod
@@ -117,26 +116,44 @@ class Bus:
         Never blocks and never does I/O: with no link the log keeps it (64 MiB / 120 s by default).
         Raises UsageError (not encodable), TooLarge, UnknownEventType, Closed, WrongThread, Forked.
         """
-        # The hot path: one comparison for open, thread and fork; for the size; for the rest.
+        # The hot path: one comparison for open, thread and fork; one for the type; one for all sizes.
         if get_ident() != self._thread:
             raise self._refuse("publish")
-        if event.__class__ not in self._known:
-            self._types.add((event.__class__,))
+        lane = self._lane
+        buffer = lane.buffer
         try:
-            body = self._encode(event)
-            # `Log.append`, without the call: it costs a fifth of the time of `publish`.
-            lane = self._lane
-            lane.append(body)
-            count = len(lane)
-            if count >= lane.full or len(body) > lane.light:
-                seq = self._log.weigh(len(body))
-                self._node.wake()  # a full frame need not wait for a confirm
-            else:
-                seq = lane.base + count
-        except Exception as error:
-            raise self._unfit(event, error) from error
-        if self._node.is_alert:
-            self._node.alert(event, body)
+            lane.buffer = BUSY
+            self._known[type(event)](event, buffer, lane.size)
+        except BaseException as error:  # noqa: BLE001  # an interrupt, too, must not leave the lane busy
+            return self._publish_again(event, buffer, error)
+        lane.buffer = buffer
+        size = len(buffer)
+        if size > lane.bound:
+            return self._publish_weighed(event)
+        lane.size = size
+        lane.last = seq = lane.last + 1
+        return seq
+
+    def _publish_again(self, event: Event, buffer: bytearray, error: BaseException) -> int:
+        """Not encoded: what is known of the type only now is, or the event cannot be."""
+        if buffer is BUSY:
+            raise refusals.nested(event) from error
+        self._lane.buffer = buffer
+        if not isinstance(error, Exception):
+            raise error
+        if event.__class__ in self._known:
+            raise refusals.unfit(event, error, self._limits.event) from error
+        self._types.add((event.__class__,))
+        return self.publish(event)
+
+    def _publish_weighed(self, event: Event) -> int:
+        """It fills a frame, or is a large one, or somebody wants to know of it."""
+        size = len(self._lane.buffer) - self._lane.size
+        try:
+            seq = self._log.weigh()
+        except Oversize as error:
+            raise refusals.unfit(event, error, self._limits.event) from error
+        self._node.appended(event, size)
         return seq
 
     def publish_from_thread(self, event: Event) -> None:
@@ -147,8 +164,7 @@ class Bus:
         """
         if self._thread == _NOBODY:
             raise self._refuse("publish_from_thread")
-        body = self._encoded(event)
-        if self._inlet.put(event, body):
+        if self._inlet.put(event):
             try:
                 self._node.loop.call_soon_from_thread(self._take_foreign)
             except RuntimeError as error:
@@ -157,26 +173,10 @@ class Bus:
     def _take_foreign(self) -> None:
         for event, body in self._inlet.take():
             self._log.append(body)
-            if self._node.is_alert:
-                self._node.alert(event, body)
-
-    def _encoded(self, event: Event) -> bytes:
-        if event.__class__ not in self._known:
-            self._types.add((event.__class__,))
-        try:
-            body = self._encode(event)
-            if len(body) > self._limits.event:
-                raise Oversize(len(body))
-        except Exception as error:
-            raise self._unfit(event, error) from error
-        return body
-
-    def _unfit(self, event: Event, error: Exception) -> UsageError:
-        return refusals.unfit(event, error, self._limits.event)
+            self._node.appended(event, len(body))
 
     def _refuse(self, call: str) -> UsageError:
-        is_open, is_forked = self._thread != _NOBODY, self._refusal is Forked
-        return refusals.misplaced(call, is_open=is_open, is_forked=is_forked)
+        return refusals.misplaced(call, is_open=self._thread != _NOBODY, is_forked=self._refusal is Forked)
 
     def _check_open(self, call: str) -> None:
         if get_ident() != self._thread:
@@ -221,7 +221,8 @@ class Bus:
         self._check_open("subscribe")
         if drop not in ("oldest", "newest", "close"):
             raise UsageError(f'drop is {drop!r}; allowed are "oldest", "newest" and "close"')
-        capacity = self._default_capacity() if capacity is None else capacity
+        usual = getattr(self._coordinator, "capacity_subscription", None) or self._limits.inbox_events
+        capacity = int(usual) if capacity is None else capacity
         max_bytes = self._limits.inbox_bytes if max_bytes is None else max_bytes
         if capacity < 1 or max_bytes < 1:
             raise UsageError(f"capacity is {capacity} and max_bytes {max_bytes}; both must be at least 1")
@@ -270,9 +271,6 @@ class Bus:
         self._types.add(refusals.wanted(call, types, topic))
         return frozenset(types)
 
-    def _default_capacity(self) -> int:
-        return getattr(self._coordinator, "capacity_subscription", None) or self._limits.inbox_events
-
     # -- waiting -----------------------------------------------------------------------------------
 
     async def ready(self, timeout: float = 10.0, peers: int = 0) -> None:
@@ -286,7 +284,8 @@ class Bus:
     async def room(self) -> None:
         """Wait until less than half of the log is unsent: back-pressure for tight publishing loops."""
         self._check_open("room")
-        await progress.room(self._node)
+        if not self._node.is_roomy(progress.BREATHE_EVENTS):
+            await progress.room(self._node)
 
     async def flush(self, timeout: float = 10.0) -> None:
         """Wait until everything published so far is confirmed by the server (where none confirms:

@@ -9,6 +9,7 @@ frame with an unknown or broken event is taken apart event by event.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Union, dataclass_transform
 
 import msgspec
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 RESERVED_TAGS = 16
+
+# Writes an event into a buffer, from this place on; what was behind it is gone.
+Write = Callable[["Event", bytearray, int], None]
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
@@ -67,7 +71,8 @@ class EventTypes:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._by_tag: dict[int | str, type[Event]] = {}
-        self.known: set[type[Event]] = set()
+        # The known types, and what appends an event of theirs to a buffer.
+        self.known: dict[type[Event], Write] = {}
         # Grows with `known`; and what all nodes are told of it, without what is ours (`bus.schema`).
         self.version: int = 0
         self.described: Mapping[int | str, bytes] = {}
@@ -80,7 +85,7 @@ class EventTypes:
         self._fast: msgspec.msgpack.Decoder[list[Event]] | None = None
         for cls in (Message, Tombstone):
             self._one[cls] = msgspec.msgpack.Decoder(cls)
-            self.known.add(cls)
+            self.known[cls] = self.encoder.encode_into
             self._by_tag[_tag(cls)] = cls
 
     def add(self, types: Iterable[type[Event]]) -> None:
@@ -149,7 +154,7 @@ class EventTypes:
         self.described = {**self.described, tag: description}
         self.digest = schema.digest(self.described)
         self._one[cls] = decoder
-        self.known.add(cls)
+        self.known[cls] = self.encoder.encode_into
         self.version += 1
         self._by_tag[tag] = cls
 

@@ -6,23 +6,32 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from bus import refusals
 from bus.errors import UsageError
+from bus.protocol.log import Oversize
 
 if TYPE_CHECKING:
-    from bus.event import Event
+    from bus.event import Event, EventTypes
+    from bus.protocol.limits import Limits
 
 
 class ThreadInlet:
     """A bounded queue with one wake-up of the loop per burst."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, types: EventTypes, limits: Limits) -> None:
+        self._types = types
+        self._limit = limits.log_bytes
+        self._most = limits.event
         self._bytes = 0
         self._waiting: deque[tuple[Event, bytes]] = deque()
         self._lock = threading.Lock()
 
-    def put(self, event: Event, body: bytes) -> bool:
-        """From any thread. True = the loop has to be woken. Raises UsageError when a whole log waits."""
+    def put(self, event: Event) -> bool:
+        """From any thread. True = the loop has to be woken.
+
+        Raises UsageError when a whole log waits, and as `Bus.publish` does.
+        """
+        body = self._encoded(event)
         with self._lock:
             if self._bytes > self._limit:
                 raise UsageError(
@@ -32,6 +41,17 @@ class ThreadInlet:
             self._waiting.append((event, body))
             self._bytes += len(body)
             return len(self._waiting) == 1
+
+    def _encoded(self, event: Event) -> bytes:
+        if event.__class__ not in self._types.known:
+            self._types.add((event.__class__,))
+        try:
+            body = self._types.encoder.encode(event)
+            if len(body) > self._most:
+                raise Oversize(len(body))
+        except Exception as error:
+            raise refusals.unfit(event, error, self._most) from error
+        return body
 
     def take(self) -> list[tuple[Event, bytes]]:
         """Everything that waits, in order."""

@@ -77,8 +77,6 @@ class Node:
         self.is_observer = observer
         # Why it is not ready although a link is; the bus, which knows, puts its own here.
         self.problems: Callable[[], tuple[str, ...]] = tuple
-        # For `publish`: something is to be done beyond appending.
-        self.is_alert: bool = True
         # Called for each event of ours, by who traces; it costs nothing while nobody does.
         self.on_publish: Callable[[Event], None] | None = None
         self.router = router
@@ -156,18 +154,21 @@ class Node:
             for old in before:
                 await self.remove(old, self.limits.close / 2)
 
-    def alert(self, event: Event, body: bytes) -> None:
-        """An event was appended while a pump slept or somebody wanted echoes."""
-        self.is_alert = self.router.has_echoes or self.on_publish is not None
-        if self.on_publish is not None:
-            self.on_publish(event)
-        if self.is_alert:
-            self.router.echo(event, len(body))
+    def appended(self, event: Event, size: int) -> None:
+        """An event filled a frame, which need not wait for a confirm; or a pump sleeps; or it is watched."""
+        log = self.engine.log
+        if log.lane.is_watched:
+            is_watched = self.router.has_echoes or self.on_publish is not None
+            log.watch(is_watched)
+            if self.on_publish is not None:
+                self.on_publish(event)
+            if is_watched:
+                self.router.echo(event, size)
         self.wake()
 
     def note_idle(self) -> None:
         """A pump went to sleep, or a subscriber with `echo=True` came: `publish` has more to do."""
-        self.is_alert = True
+        self.engine.log.watch(True)
 
     def wake(self) -> None:
         """There is something to send."""
@@ -197,9 +198,14 @@ class Node:
         """Bytes of the log that the furthest link has not taken yet."""
         return self.engine.log.unsent(self._cursor())
 
-    def is_unsent_light(self) -> bool:
-        """Surely less than half of the log in bytes; costs less than `unsent`."""
-        return self.engine.log.unsent_at_most(self._cursor()) * 2 < self.limits.log_bytes
+    def is_roomy(self, most: int) -> bool:
+        """Less than half of the log is unsent, and at most so many events."""
+        log, limits, cursor = self.engine.log, self.limits, self._cursor()
+        events = log.last + 1 - cursor
+        return (
+            events <= most and events * 2 < limits.log_events
+            and log.unsent(cursor) * 2 < limits.log_bytes
+        )  # fmt: skip
 
     def unsent_events(self) -> int:
         """How many events that is."""

@@ -74,16 +74,11 @@ def _failure(node: Node) -> ConfigError | None:
 
 async def room(node: Node) -> None:
     """Less than half of the log is unsent."""
-    limits = node.limits
+    most = node.limits.log_events
 
     def has_room() -> bool:
-        return node.unsent_events() * 2 < limits.log_events and (
-            node.is_unsent_light() or node.unsent() * 2 < limits.log_bytes
-        )
+        return node.is_roomy(most)
 
-    events = node.unsent_events()
-    if events <= BREATHE_EVENTS and events * 2 < limits.log_events and node.is_unsent_light():
-        return  # the usual way: nothing is weighed
     await sleep(node.loop, 0)
     while not has_room():
         await _until(node, has_room, LOOK_AGAIN)

@@ -25,6 +25,14 @@ def unfit(event: object, error: Exception, most: int) -> UsageError:
     return UsageError(f"{name} cannot be encoded: {error}")
 
 
+def nested(event: object) -> UsageError:
+    """An event is being encoded, and code that this runs publishes another one."""
+    return UsageError(
+        f"publish() of {type(event).__name__} was called while another event was being encoded (from a "
+        "finalizer or a tzinfo): use loop.call_soon(bus.publish, event)"
+    )
+
+
 def misplaced(call: str, *, is_open: bool, is_forked: bool) -> UsageError:
     """The bus cannot be used here, or now."""
     if is_open:

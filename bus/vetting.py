@@ -69,7 +69,7 @@ class Vetting:
         for peer in peers:
             if peer.types is not None:
                 verdicts = self.of(peer)
-                for kind in self._types.known - verdicts.good - verdicts.bad.keys():
+                for kind in self._types.known.keys() - verdicts.good - verdicts.bad.keys():
                     self._decide(peer, verdicts, kind)
 
     def _decide(self, peer: Peer, verdicts: Verdicts, kind: type[Event]) -> bool:

@@ -20,16 +20,16 @@ from typing import NamedTuple, cast
 import msgspec
 
 
-def _fastest_crc32() -> Callable[[bytes | memoryview, int], int]:
+def _fastest_crc32() -> Callable[[bytes | bytearray | memoryview, int], int]:
     """isal's is four times as fast as the zlib of most systems, for the same polynomial (extra "fast")."""
     try:
         module = import_module("isal.isal_zlib")
     except ImportError:
         return zlib.crc32
-    return cast("Callable[[bytes | memoryview, int], int]", module.crc32)
+    return cast("Callable[[bytes | bytearray | memoryview, int], int]", module.crc32)
 
 
-crc32: Callable[[bytes | memoryview, int], int] = _fastest_crc32()
+crc32: Callable[[bytes | bytearray | memoryview, int], int] = _fastest_crc32()
 
 MAGIC = 0xB05C
 VERSION = 1
@@ -124,7 +124,7 @@ def check_numbers(frame: bytes, header: Header) -> None:
         if not 0 < header.first_seq <= MAX_SEQ - header.count or not header.count:
             raise FrameError("range")
         # Compared as bytes, so that a body shorter than an array header is unequal, too.
-        if frame[HEADER_SIZE:BODY_START] != _ARRAY.pack(0xDD, header.count):
+        if frame[HEADER_SIZE:BODY_START] != array_of(header.count):
             raise FrameError("count")
 
 
@@ -140,12 +140,26 @@ def pack_events(
     epoch: int, first_seq: int, sent_us: int, events: Sequence[bytes], marks: Sequence[Mark] = ()
 ) -> bytes:
     """Build a DATA frame of events that are encoded already, at most `MAX_COUNT`; marks make a trailer."""
-    count = len(events)
+    return pack_body(epoch, first_seq, len(events), sent_us, b"".join(events), marks)
+
+
+def pack_body(
+    epoch: int, first_seq: int, count: int, sent_us: int, events: bytes | bytearray,
+    marks: Sequence[Mark] = (),
+) -> bytes:  # fmt: skip
+    """The same of `count` encoded events that stand behind each other already: they are copied once."""
+    head = _HEAD.pack(MAGIC, VERSION, DATA, TRAILER if marks else 0, count, epoch, first_seq, sent_us, 0)
+    array = array_of(count)
+    crc = crc32(events, crc32(array, crc32(head, 0)))
     if not marks:
-        body = b"".join((_ARRAY.pack(0xDD, count), *events))
-        return pack(DATA, 0, epoch, sent_us, body, first_seq, count)
-    body = b"".join((_ARRAY.pack(0xDD, count), *events, trailer_of(marks)))
-    return pack(DATA, TRAILER, epoch, sent_us, body, first_seq, count)
+        return b"".join((head, _CRC.pack(crc), array, events))
+    trailer = trailer_of(marks)
+    return b"".join((head, _CRC.pack(crc32(trailer, crc)), array, events, trailer))
+
+
+def array_of(count: int) -> bytes:
+    """What stands before so many encoded events to make them an array."""
+    return _ARRAY.pack(0xDD, count)
 
 
 def trailer_of(marks: Sequence[Mark]) -> bytes:
@@ -169,7 +183,7 @@ def joined(frames: Sequence[bytes], flags: int = 0) -> bytes:
     if len(frames) == 1:
         body = frames[0][HEADER_SIZE:]
     else:
-        body = b"".join((_ARRAY.pack(0xDD, count), *(frame[BODY_START:] for frame in frames)))
+        body = b"".join((array_of(count), *(frame[BODY_START:] for frame in frames)))
     sent_us = max(header.sent_us for header in headers)
     head = headers[0]
     return pack(DATA, head.flags | flags, head.epoch, sent_us, body, head.first_seq, count)

@@ -1,24 +1,33 @@
 """The numbered log of one sender: outbox and retransmission store in one.
 
 Events are appended once and kept as finished frames (119 bytes for an event of 118; a list of
-events would take 222). What was appended since a link last asked is *open*; it becomes an entry
-when it fills a frame or when a link takes it, so that an idle bus sends at once and a busy one
-sends full frames, without a timer. Full or too old: the oldest entries go, and receivers who still
-need them see a Gap ("gone").
+events would take 222). What was appended since a link last asked is *open*: encoded events behind
+each other in one buffer. It becomes an entry when it fills a frame or when a link takes it, so that
+an idle bus sends at once and a busy one sends full frames, without a timer. Full or too old: the
+oldest entries go, and receivers who still need them see a Gap ("gone").
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
-from bus.protocol.frame import BODY_START, MAX_COUNT, TRAILER, events_of, pack_events, parse, trailer_of
+from bus.protocol.frame import (
+    BODY_START,
+    MAX_COUNT,
+    TRAILER,
+    array_of,
+    events_of,
+    pack_body,
+    parse,
+    trailer_of,
+)  # fmt: skip
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from bus.protocol.frame import Mark
     from bus.protocol.limits import Limits
@@ -29,11 +38,6 @@ TOMBSTONE = b"\x91\x01"
 _raw = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 
-# Bytes: what is only counted when appended, and the guess at an event before the first was seen.
-LIGHT = 1_024
-USUAL = 128
-
-
 class Oversize(ValueError):
     """One event is larger than `Limits.event`; nothing was appended."""
 
@@ -42,39 +46,44 @@ class Oversize(ValueError):
         self.size = size
 
 
-def _size(events: Sequence[bytes], marks: Sequence[Mark]) -> int:
-    """Of the frame that they will make."""
-    return BODY_START + sum(map(len, events)) + (len(trailer_of(marks)) if marks else 0)
+# Stands for the buffer of the lane while an event is being encoded into it. See `Lane`.
+BUSY: Final = cast("bytearray", None)
 
 
-class Lane(list[bytes]):
-    """The open part of the log: events that are in no entry yet. `publish` appends here itself.
+class Lane:
+    """The open part of the log: events that are in no entry yet. `Bus.publish` writes here itself.
 
-    It stays the same object. Who appends asks `Log.weigh` when it is `full` or the event is not `light`;
-    otherwise the number of the event is `base` and the length.
+    What counts is `size` and `last`: they change together, when a whole event stands in the buffer; bytes
+    beyond `size` are of one that did not get that far. While an event is encoded the buffer is `BUSY`: an
+    encoder may run code of the user (a finalizer, a `tzinfo`), and who publishes there would move the
+    memory that is being written.
     """
 
-    __slots__ = ("base", "full", "light", "marks")
+    __slots__ = ("base", "bound", "buffer", "is_watched", "last", "marks", "size")
 
-    def __init__(self, light: int) -> None:
-        super().__init__()
-        # Numbers that precede the first one here.
+    def __init__(self) -> None:
+        self.buffer: bytearray = bytearray()
+        # Bytes of the events here.
+        self.size: int = 0
+        # The number of the newest event, and of the newest one that is not here.
+        self.last: int = 0
         self.base: int = 0
-        self.full: int = 1
-        # An event up to this size is only counted; a larger one is weighed when it is appended.
-        self.light: int = light
+        # Who appends asks `Log.weigh` when that makes more bytes than these.
+        self.bound: int = 0
+        # Somebody wants to know of every event: the bound is below any size.
+        self.is_watched: bool = False
         self.marks: list[Mark] = []
 
 
 class Entry:
-    """Consecutive events: a finished frame, or the encoded events that it will be made of."""
+    """Consecutive events: a finished frame, or (a bytearray) the encoded events that it will be made of."""
 
     __slots__ = ("count", "data", "first", "marks", "repeated", "sealed", "size", "start")
 
-    def __init__(self, first: int, count: int, data: bytes | list[bytes], size: int, start: int) -> None:
+    def __init__(self, first: int, count: int, data: bytes | bytearray, size: int, start: int) -> None:
         self.first: int = first
         self.count: int = count
-        self.data: bytes | list[bytes] = data
+        self.data: bytes | bytearray = data
         self.size: int = size
         # Bytes appended to the log before this entry: the difference of two is what lies between.
         self.start: int = start
@@ -95,10 +104,12 @@ class Entry:
         return self.data
 
     def events(self) -> list[bytes]:
-        """The encoded events, copied out of the frame when it is one."""
-        if isinstance(self.data, list):
-            return self.data
-        return [bytes(raw) for raw in _raw.decode(events_of(self.data, parse(self.data)))]
+        """The encoded events, copied out."""
+        if isinstance(self.data, bytearray):
+            array: bytes | memoryview = array_of(self.count) + self.data
+        else:
+            array = events_of(self.data, parse(self.data))
+        return [bytes(raw) for raw in _raw.decode(array)]
 
 
 class Log:
@@ -110,8 +121,7 @@ class Log:
         self.newest_us: int = 0
         self.appended: int = 0
         self._limits = limits
-        self.lane: Lane = Lane(min(LIGHT, limits.event))
-        self._heavy = 0
+        self.lane: Lane = Lane()
         self.resize(frame_size)
         self._open_since = (0, 0.0)
         self._entries: list[Entry] = []
@@ -122,30 +132,27 @@ class Log:
     @property
     def last(self) -> int:
         """The number of the newest event; 0 when there was none."""
-        return self.lane.base + len(self.lane)
+        return self.lane.last
 
     def held_bytes(self) -> int:
         """How many bytes it holds."""
-        return self._bytes + sum(map(len, self.lane))
+        return self._bytes + self.lane.size
 
     def published_bytes(self) -> int:
         """Bytes of all events that were ever appended."""
-        return self.appended + sum(map(len, self.lane))
+        return self.appended + self.lane.size
 
     def append(self, event: bytes) -> int:
         """Number one encoded event and keep it. Raises Oversize when it is larger than `Limits.event`."""
         lane = self.lane
-        lane.append(event)
-        count = len(lane)
-        if count >= lane.full or len(event) > lane.light:
-            return self.weigh(len(event))
-        return lane.base + count
+        lane.buffer[lane.size :] = event
+        return self.weigh()
 
     def mark(self, traceparent: str) -> None:
         """The event that was appended last belongs to this trace; called before anything else is appended."""
         lane = self.lane
-        if lane:
-            lane.marks.append((len(lane) - 1, traceparent))
+        if lane.last > lane.base:
+            lane.marks.append((lane.last - lane.base - 1, traceparent))
         else:  # it has filled the entry that it is in, and no link has taken that yet
             entry = self._entries[-1]
             before = len(trailer_of(entry.marks))
@@ -161,12 +168,22 @@ class Log:
 
     def resize(self, frame_size: int) -> None:
         """From now on entries are made for frames of this size."""
-        self._room = frame_size - BODY_START
-        # What is open is not weighed: it must stay small beside the whole log.
-        self._most = max(
-            1, min(MAX_COUNT, self._limits.log_bytes // (4 * LIGHT), self._limits.log_events // 4)
-        )
-        self.lane.full = min(self._most, max(1, self._room // USUAL))
+        # What is open comes on top of the bounds of the log: it must stay small beside them.
+        self._room = max(1, min(frame_size - BODY_START, self._limits.log_bytes // 4))
+        self._most = max(1, min(MAX_COUNT, self._limits.log_events // 4))
+        self._bind()
+
+    def watch(self, is_watched: bool) -> None:
+        """From now on `publish` asks `weigh` for every event, or only when it must."""
+        self.lane.is_watched = is_watched
+        self._bind()
+
+    def _bind(self) -> None:
+        """Up to which size neither bytes nor number of the events here, nor of one, can be too many."""
+        lane = self.lane
+        # An event has at least one byte.
+        most = lane.size + min(self._limits.event, self._most - (lane.last - lane.base) - 1)
+        lane.bound = -1 if lane.is_watched else min(self._room, most)
 
     def take(self, seq: int, limit: int, now: float) -> Entry | None:
         """The sealed entry that holds `seq`, or the first one held after it.
@@ -214,32 +231,25 @@ class Log:
         events = entry.events()
         events[seq - entry.first] = TOMBSTONE
         self._bytes -= entry.size
-        entry.data, entry.size = events, _size(events, entry.marks)
+        entry.data = bytearray().join(events)
+        entry.size = BODY_START + len(entry.data) + (len(trailer_of(entry.marks)) if entry.marks else 0)
         self._bytes += entry.size
 
     def unsent(self, cursor: int) -> int:
         """Bytes of the events at and above `cursor` (rounded to entries)."""
         cursor = max(cursor, self.first)
-        if cursor > self.lane.base:
-            return sum(map(len, self.lane)) if cursor <= self.last else 0
+        lane = self.lane
+        if cursor > lane.base:
+            return lane.size if cursor <= lane.last else 0
         entry = self._entries[bisect_right(self._firsts, cursor, self._head) - 1]
-        return self.appended + sum(map(len, self.lane)) - entry.start
-
-    def unsent_at_most(self, cursor: int) -> int:
-        """A bound of `unsent` that weighs nothing: cheap enough for every `room()`."""
-        cursor = max(cursor, self.first)
-        light = self._heavy + len(self.lane) * self.lane.light
-        if cursor > self.lane.base:
-            return light if cursor <= self.last else 0
-        entry = self._entries[bisect_right(self._firsts, cursor, self._head) - 1]
-        return self.appended + light - entry.start
+        return self.appended + lane.size - entry.start
 
     def tick(self, now: float) -> None:
         """Seal what no link asked for (it gets an age and takes less memory); drop the old."""
-        open_first = self.lane.base + 1
-        if self.lane and self._open_since[0] != open_first:
+        open_first, is_open = self.lane.base + 1, self.lane.last > self.lane.base
+        if is_open and self._open_since[0] != open_first:
             self._open_since = (open_first, now)
-        elif self.lane and now - self._open_since[1] >= 1.0:
+        elif is_open and now - self._open_since[1] >= 1.0:
             self._ripen()
         for index in range(len(self._entries) - 1, self._head - 1, -1):
             if isinstance(self._entries[index].data, bytes):
@@ -249,50 +259,53 @@ class Log:
         while self._head < len(self._entries) and self._entries[self._head].sealed < oldest:
             self._drop()
 
-    def weigh(self, size: int) -> int:
-        """The event just appended is a large one, or the open part may fill a frame; returns its number.
+    def weigh(self) -> int:
+        """Number the event that was written into the buffer behind the others.
 
-        Raises Oversize, and takes the event out again, when it is larger than `Limits.event`.
+        It may fill a frame with them, or not fit into it any more. Raises Oversize, and takes the event out
+        again, when it is larger than `Limits.event`.
         """
         lane = self.lane
+        buffer = lane.buffer
+        size = len(buffer) - lane.size
         if size > self._limits.event:
-            lane.pop()
+            del buffer[lane.size :]
             raise Oversize(size)
-        last = self.last
-        if size > lane.light:
-            if self._heavy + size > self._room and len(lane) > 1:
-                event = lane.pop()
-                self._ripen()
-                lane.append(event)
-            self._heavy += size
-        if len(lane) >= lane.full:
+        if len(buffer) > self._room and lane.last > lane.base:
+            event = buffer[lane.size :]
             self._ripen()
-        return last
+            lane.buffer += event
+        lane.size += size
+        lane.last = seq = lane.last + 1
+        if lane.size >= self._room or seq - lane.base >= self._most:
+            self._ripen()
+        else:
+            self._bind()
+        return seq
 
     def _ripen(self, now: float | None = None) -> None:
         """Close the open part into an entry, sealed when a link waits for it; drop what is over limits."""
         lane = self.lane
-        first, count = lane.base + 1, len(lane)
+        buffer, marks = lane.buffer, lane.marks
+        del buffer[lane.size :]
+        first, count = lane.base + 1, lane.last - lane.base
         if now is None:
-            entry = Entry(first, count, list(lane), _size(lane, lane.marks), self.appended)
+            size = BODY_START + lane.size + (len(trailer_of(marks)) if marks else 0)
+            entry = Entry(first, count, buffer, size, self.appended)
+            lane.buffer = bytearray()
         else:
-            # The usual way. To weigh the events before they are joined would cost as much as joining them.
-            frame = pack_events(self.epoch, first, self.stamp(now), lane, lane.marks)
+            frame = pack_body(self.epoch, first, count, self.stamp(now), buffer, marks)
             entry = Entry(first, count, frame, len(frame), self.appended)
             entry.sealed = now
-        if lane.marks:
-            entry.marks, lane.marks = lane.marks, []
-        lane.clear()
-        lane.base += count
-        self._heavy = 0
+            buffer.clear()
+        if marks:
+            entry.marks, lane.marks = marks, []
+        self.appended += lane.size
+        lane.base, lane.size = lane.last, 0
+        self._bind()
         self._entries.append(entry)
         self._firsts.append(first)
         self._bytes += entry.size
-        size = entry.size - BODY_START
-        self.appended += size
-        # How many events of this size fill a frame: so none of the next ones has to be weighed.
-        full = self._room * count // size
-        lane.full = self._most if full > self._most else full or 1
         limits = self._limits
         while (self._bytes > limits.log_bytes or lane.base - self.first >= limits.log_events) and len(
             self._entries
@@ -311,8 +324,9 @@ class Log:
             self._head = 0
 
     def _seal(self, entry: Entry, now: float) -> None:
-        if isinstance(entry.data, list):
-            entry.data = pack_events(self.epoch, entry.first, self.stamp(now), entry.data, entry.marks)
+        if isinstance(entry.data, bytearray):
+            stamp = self.stamp(now)
+            entry.data = pack_body(self.epoch, entry.first, entry.count, stamp, entry.data, entry.marks)
             # A tombstone does not make the rest of its entry younger.
             entry.sealed = min(entry.sealed, now)
 
@@ -328,7 +342,7 @@ class Log:
 
         def finish() -> None:
             nonlocal first, start, events, size
-            part = Entry(first, len(events), events, size, start)
+            part = Entry(first, len(events), bytearray().join(events), size, start)
             # Each part has an age from now on, or one that no link takes would never grow old.
             part.sealed = min(whole.sealed, now)
             parts.append(part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import threading
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from bus import (
     UsageError,
     WrongThread,
 )
+from bus.backend import Features
+from bus.protocol import frame as wire
 from bus.testing.fake import FakeSystem, hangs
 from tests.bus.cluster import (
     PATIENCE,
@@ -255,6 +258,82 @@ async def test_an_event_that_cannot_be_encoded_is_refused_and_the_bus_lives_on()
             assert said in str(caught.value).lower()
         assert a.publish(Anything("good")) == 1
         assert await take(inbox, 1) == [Anything("good")]
+
+
+class Meddling(datetime.tzinfo):
+    """A time zone that does something else while an event is being encoded."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self.act = act
+
+    def utcoffset(self, when: datetime.datetime | None, /) -> datetime.timedelta:
+        self.act()
+        return datetime.timedelta(hours=1)
+
+    def dst(self, when: datetime.datetime | None, /) -> None:
+        return None
+
+    def tzname(self, when: datetime.datetime | None, /) -> None:
+        return None
+
+
+async def test_code_that_an_encoder_runs_cannot_publish_into_the_event_that_is_being_written() -> None:
+    async with buses("a", "b") as (a, b), b.subscribe(Anything, Note) as inbox:
+        refused: list[UsageError] = []
+
+        def publish() -> None:
+            try:
+                a.publish(Note(99))
+            except UsageError as error:
+                refused.append(error)
+
+        assert a.publish(Note(1)) == 1
+        when = datetime.datetime(2026, 12, 1, tzinfo=Meddling(publish))
+        assert a.publish(Anything(when)) == 2
+        assert a.publish(Note(3)) == 3
+        assert refused
+        assert "publish() of Note was called while another event was being encoded" in str(refused[0])
+        first, second, third = await take(inbox, 3)
+        assert (first, third) == (Note(1), Note(3))
+        assert isinstance(second, Anything)
+        assert second.value == when
+
+
+async def test_an_interrupt_in_the_middle_of_an_event_leaves_nothing_of_it() -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    async with buses("a", "b") as (a, b), b.subscribe(Anything, Note) as inbox:
+        assert a.publish(Note(1)) == 1
+        event = Anything(["x" * 1_000, datetime.datetime(2026, 12, 1, tzinfo=Meddling(interrupt))])
+        with pytest.raises(KeyboardInterrupt):
+            a.publish(event)
+        assert a.publish(Note(2)) == 2
+        assert await take(inbox, 2) == [Note(1), Note(2)]
+
+
+async def test_a_full_frame_does_not_wait_for_the_confirm_of_the_last_one() -> None:
+    """What follows a lone event waits for its confirm; `publish` itself says when that is enough."""
+    with FakeSystem(features=Features(confirms=True)) as system:
+        async with Bus.open(system.coordinator, cluster=cluster_name(), events=[Note, Blob]) as bus:
+            await bus.ready(PATIENCE)
+            bus.publish(Note(0))  # what its types are is told before
+            await bus.flush(PATIENCE)
+            (link,) = system.links
+            system.is_silent = True
+
+            async def data(turns: int) -> list[int]:
+                for _ in range(turns):
+                    await anyio.lowlevel.checkpoint()
+                headers = [wire.parse(frame) for frame in link.sent]
+                return [one.count for one in headers if one.kind == wire.DATA]
+
+            bus.publish(Note(1))
+            assert await data(5) == [1, 1]
+            bus.publish(Note(2))
+            assert await data(5) == [1, 1]
+            bus.publish(Blob(bytes(70_000)))
+            assert await data(5) == [1, 1, 1]
 
 
 async def test_an_event_over_the_limit_is_refused_with_its_size_and_the_limit() -> None:
