@@ -181,21 +181,25 @@ class Waker:
         elif self._trio_event is not None:
             self._trio_event.set()
 
-    async def wait(self) -> None:
-        """Sleep until `set`; one task at a time."""
+    async def wait(self, seconds: float = 0.0) -> None:
+        """Sleep until `set`, and no longer than so many seconds if they are not 0; one task at a time."""
         if not self._is_set:
             if self._loop is not None:
                 self._future = self._loop.create_future()
+                timer = self._loop.call_later(seconds, self.set) if seconds else None
                 try:
                     await self._future
                 finally:
                     self._future = None
+                    if timer is not None:
+                        timer.cancel()
             else:
                 from trio import Event
 
                 self._trio_event = Event()
                 try:
-                    await self._trio_event.wait()
+                    with anyio.move_on_after(seconds or None):
+                        await self._trio_event.wait()
                 finally:
                     self._trio_event = None
         self._is_set = False

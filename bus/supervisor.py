@@ -41,8 +41,8 @@ BUGS = 16
 CLOSE_LINK = 1.0
 JOIN = 0.5
 # A link without confirms: who sends again within so many seconds is busy, and waits for up to so many turns
-# of the loop (some 5 us each) or seconds, but not with frames that carry a lot already.
-BUSY, MOST_TURNS, LONGEST_TURNS, FULL_ENOUGH = 0.000_3, 48, 0.000_25, 8_192
+# of the loop (some 5 us each) or seconds.
+BUSY, MOST_TURNS, LONGEST_TURNS = 0.000_3, 48, 0.000_25
 # The part of the time for stopping that a link gets to close by itself; then it is aborted.
 POLITE = 0.6
 
@@ -260,9 +260,9 @@ class Supervisor:
                 frame = engine.next_frame(outlet, now)
                 if frame is None:
                     self.is_idle = True
-                    if not outlet.gathers(now):  # else the next confirm wakes it, and `publish` need not
+                    if not outlet.gathers(now):  # else a confirm or the time wakes it, and `publish` need not
                         self._note_idle()
-                    await self._work.wait()
+                    await self._work.wait(outlet.pause(now))
                     self.is_idle = is_busy = False
                     continue
                 if is_busy and self._confirms:
@@ -277,7 +277,7 @@ class Supervisor:
                     # Where nothing is confirmed no window gathers events: some turns of the loop do, while
                     # somebody goes on publishing. A lone event, and the first after a pause, go at once.
                     turns = min(MOST_TURNS, turns * 2 or 1) if loop.now() - left_at < BUSY else int(was_busy)
-                    await turn(loop, turns if len(frame) < FULL_ENOUGH else 1, LONGEST_TURNS)
+                    await turn(loop, turns, LONGEST_TURNS)
                     left_at = loop.now()
         except Exception as error:  # noqa: BLE001  # whatever ends the link
             self._lost(link, error)

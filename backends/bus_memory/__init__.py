@@ -101,7 +101,8 @@ class MemoryLink:
 class MemoryBackend:
     """Backend for the variant `Memory`."""
 
-    features: ClassVar[Features] = Features(proof="echo")
+    # No server is spared by larger frames, and what one is decoded to should fit into the cache.
+    features: ClassVar[Features] = Features(proof="echo", max_frame=65_536)
     Config: ClassVar[type[Memory]] = Memory
 
     def __init__(self, config: Memory, context: Context) -> None:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 PENDING = object()
 # Milliseconds after which the system gives up a connection whose data nobody acknowledges.
 USER_TIMEOUT = 5000
+# Bytes of one read. A node hears all that it publishes: a fresh object for each read would cost more than
+# all else that is done with an own frame.
+BUFFER = 1 << 17
 
 
 class Address(NamedTuple):
@@ -56,7 +59,7 @@ def command(*words: bytes, more: int = 0) -> bytes:
     return b"*%d\r\n%b" % (len(words) + more, parts)
 
 
-class Wire(asyncio.Protocol):
+class Wire(asyncio.BufferedProtocol):
     """One connection: each reply goes to `take`, its end to `on_end`."""
 
     def __init__(self, access: Access, address: Address) -> None:
@@ -72,7 +75,11 @@ class Wire(asyncio.Protocol):
         self._asked: deque[asyncio.Future[object]] = deque()
         self._transport: asyncio.Transport | None = None
         reader = hiredis.Reader(replyError=Refusal, notEnoughData=PENDING)
-        self._feed, self._gets = reader.feed, reader.gets
+        # Its stubs want bytes; it takes whatever has a buffer.
+        self._feed = cast("Callable[[memoryview, int, int], None]", reader.feed)
+        self._gets = reader.gets
+        # asyncio's TLS reads into slices of it: a slice of a bytearray is a copy, and what was read is lost.
+        self._buffer = memoryview(bytearray(BUFFER))
 
     async def ask(self, *words: str) -> object:
         """The reply to one command; raises the server's error, or what ended the connection."""
@@ -114,10 +121,14 @@ class Wire(asyncio.Protocol):
             if hasattr(socket, "TCP_USER_TIMEOUT"):
                 own.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
 
-    def data_received(self, data: bytes) -> None:
-        """Called by the loop."""
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next bytes go."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """They are there."""
         self.is_silent = False
-        self._feed(data)
+        self._feed(self._buffer, 0, nbytes)
         try:
             while (reply := self._gets()) is not PENDING:
                 self.take(reply)

@@ -3,7 +3,7 @@
 Events are appended once and kept as finished frames (119 bytes for an event of 118; a list of
 events would take 222). What was appended since a link last asked is *open*: encoded events behind
 each other in one buffer. It becomes an entry when it fills a frame or when a link takes it, so that
-an idle bus sends at once and a busy one sends full frames, without a timer. Full or too old: the
+an idle bus sends at once and a busy one sends full frames. Full or too old: the
 oldest entries go, and receivers who still need them see a Gap ("gone").
 """
 

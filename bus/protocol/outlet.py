@@ -27,6 +27,8 @@ MAX_BEATS = 8
 # Seconds: a server that has confirmed within this time is near enough to wait for, but not for longer than
 # that. See `Outlet.gathers`.
 NEAR, NEAR_LIMIT = 0.002, 0.020
+# Bytes of a frame that only a sender in full flight makes, and seconds that the next one is worth.
+BULK, BULK_WAIT = 8_192, 0.001
 SLOW_CONFIRM = 0.250
 FAST_CONFIRM = 0.050
 # Below this a smaller frame helps nobody: a server that is slow whatever the size would carry nothing.
@@ -105,6 +107,7 @@ class Outlet:
         # who listen.
         self._landed: deque[Flight] = deque(maxlen=WINDOW)
         self.fastest: float = inf
+        self._next_bulk: float = -inf
         self.suspects: frozenset[int] = frozenset()
         # The newest frame of ours that came back: our stamp, and the broker's (rule 14).
         self._echo_us = 0
@@ -237,17 +240,26 @@ class Outlet:
 
         A busy sender then makes few large frames instead of many small ones, each of which costs the server
         and every receiver as much; a lone event still goes at once. A far server would add its way there
-        and back to the latency of every second event.
+        and back to the latency of every second event. In full flight even a near one is too quick for large
+        frames: they wait a millisecond from one to the next.
         """
+        if now < self._next_bulk:
+            return True
         return self.fastest < NEAR and any(
             flight.first and now - flight.sent_at < NEAR_LIMIT for flight in self.flights
         )
+
+    def pause(self, now: float) -> float:
+        """Seconds until what gathers may go, if no confirm lets it go before; 0.0 when only that does."""
+        return max(0.0, self._next_bulk - now)
 
     def launch(
         self, frame: bytes, now: float, first: int = 0, last: int = 0, *, is_beat: bool = False
     ) -> bytes:
         """Note a frame that is being handed over, and seal it: each time anew (rule 18)."""
         self.beats += is_beat
+        if first and len(frame) >= BULK:
+            self._next_bulk = now + BULK_WAIT
         self.flights.append(Flight(first, last, len(frame), now, self.limit, is_beat))
         return frame if self._seal is None else self._seal.seal(frame)
 

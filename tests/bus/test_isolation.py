@@ -129,6 +129,18 @@ async def test_a_waker_wakes_who_sleeps_and_survives_a_cancel() -> None:
         waker.set()
 
 
+async def test_a_waker_that_nobody_sets_sleeps_no_longer_than_it_was_told() -> None:
+    waker = Waker(current_loop())
+    with anyio.fail_after(PATIENCE):
+        await waker.wait(0.01)
+    waker.set()
+    with anyio.fail_after(PATIENCE):
+        await waker.wait(PATIENCE * 2)
+    with anyio.move_on_after(0.05) as scope:
+        await waker.wait()
+    assert scope.cancelled_caught, "no timer of the earlier ones is left"
+
+
 async def test_a_call_from_a_thread_runs_in_the_loop() -> None:
     loop: Loop = current_loop()
     ran: list[str] = []

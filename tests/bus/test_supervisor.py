@@ -612,6 +612,32 @@ async def test_no_more_than_two_frames_are_unconfirmed() -> None:
             assert data() == before + 1
 
 
+@pytest.mark.parametrize("confirms", [False, True])
+def test_what_waits_in_full_flight_does_not_wait_for_the_next_tick(confirms: bool) -> None:
+    @simulated
+    async def test() -> None:
+        with FakeSystem(features=Features(confirms=confirms)) as system, journal():
+            async with Bus.open(system.coordinator, node="a", events=[Word]) as a:
+                await a.ready()
+                await a.flush()
+                await asyncio.sleep(0.06)
+                (link,) = system.links
+
+                def data() -> int:
+                    return sum(wire.parse(frame).kind == wire.DATA for frame in link.sent)
+
+                a.publish(Word("x" * 40_000))
+                await asyncio.sleep(0.0001)
+                assert data() == 1
+                a.publish(Word("last"))
+                await asyncio.sleep(0.0001)
+                assert data() == 1
+                await asyncio.sleep(0.001)
+                assert data() == 2
+
+    test()
+
+
 # -- mistakes of a backend -------------------------------------------------------------------------
 
 
