@@ -110,6 +110,10 @@ def _latency() -> Iterator[Goal]:
             floor=floor, goal=goal, less=True,
         )  # fmt: skip
     yield Goal(
+        what="the same by callback, as the raw client hands over", scenario="latency", backend="zenoh",
+        floor=1.4, goal=1.15, params={"delivery": "callback"}, less=True,
+    )  # fmt: skip
+    yield Goal(
         what="p50 at 1,000/s, milliseconds", scenario="latency", backend="kafka",
         floor=15, goal=5, take="p50_ms", less=True,
     )  # fmt: skip

@@ -84,7 +84,11 @@ def _throughput() -> list[Case]:
 
 PAIRED: dict[str, list[Case]] = {
     "throughput": _throughput(),
-    "latency": [Case(scenario="latency", per_second=PER_SECOND, others=("tcp", "faststream", "broadcaster"))],
+    "latency": [
+        Case(scenario="latency", per_second=PER_SECOND, others=("tcp", "faststream", "broadcaster")),
+        # As the raw clients hand events over: whoever waits for a batch goes on one turn of the loop later.
+        Case(scenario="latency", per_second=PER_SECOND, delivery="callback"),
+    ],
     "fanout": [
         Case(scenario="fanout", fan=True, delivery=delivery, subscribers=subscribers)
         for delivery in ("callback", "batch", "iterator")
