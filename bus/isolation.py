@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# Seconds: uvloop's timers have steps of a millisecond, and what it rounds to 0 would be no sleep at all.
+LEAST = 0.000_6
+
 
 class Hung(LinkError):
     """A library call did not come back in time."""
@@ -186,7 +189,7 @@ class Waker:
         if not self._is_set:
             if self._loop is not None:
                 self._future = self._loop.create_future()
-                timer = self._loop.call_later(seconds, self.set) if seconds else None
+                timer = self._loop.call_later(max(LEAST, seconds), self.set) if seconds else None
                 try:
                     await self._future
                 finally:

@@ -28,7 +28,7 @@ FLOW = """\
 ## The way of an event
 
 ```text
-publish() -> encode -> append to the log -> wake the pump if it sleeps
+publish() -> encode into the open part of the log -> wake the pump if it sleeps
 pump      -> next frame at the link's cursor -> link.send(frame)
              one disposable task per link, watched from outside
 library   -> deliver(frame) -> header -> own epoch? proof of life

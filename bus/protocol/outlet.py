@@ -27,7 +27,7 @@ MAX_BEATS = 8
 # Seconds: a server that has confirmed within this time is near enough to wait for, but not for longer than
 # that. See `Outlet.gathers`.
 NEAR, NEAR_LIMIT = 0.002, 0.020
-# Bytes of a frame that only a sender in full flight makes, and seconds that the next one is worth.
+# Bytes of a frame of several events that only a sender in full flight makes; seconds that the next is worth.
 BULK, BULK_WAIT = 8_192, 0.001
 SLOW_CONFIRM = 0.250
 FAST_CONFIRM = 0.050
@@ -258,7 +258,7 @@ class Outlet:
     ) -> bytes:
         """Note a frame that is being handed over, and seal it: each time anew (rule 18)."""
         self.beats += is_beat
-        if first and len(frame) >= BULK:
+        if last > first and len(frame) >= BULK:
             self._next_bulk = now + BULK_WAIT
         self.flights.append(Flight(first, last, len(frame), now, self.limit, is_beat))
         return frame if self._seal is None else self._seal.seal(frame)

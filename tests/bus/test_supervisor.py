@@ -627,6 +627,7 @@ def test_what_waits_in_full_flight_does_not_wait_for_the_next_tick(confirms: boo
                     return sum(wire.parse(frame).kind == wire.DATA for frame in link.sent)
 
                 a.publish(Word("x" * 40_000))
+                a.publish(Word("and more than one"))
                 await asyncio.sleep(0.0001)
                 assert data() == 1
                 a.publish(Word("last"))
