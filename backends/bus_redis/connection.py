@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 PENDING = object()
 # Milliseconds after which the system gives up a connection whose data nobody acknowledges.
 USER_TIMEOUT = 5000
-# Bytes of one read. A node hears all that it publishes: a fresh object for each read would cost more than
-# all else that is done with an own frame.
+# Bytes of one read. A node hears all that it publishes: no fresh object for each read of an own frame.
 BUFFER = 1 << 17
 
 
@@ -75,10 +74,9 @@ class Wire(asyncio.BufferedProtocol):
         self._asked: deque[asyncio.Future[object]] = deque()
         self._transport: asyncio.Transport | None = None
         reader = hiredis.Reader(replyError=Refusal, notEnoughData=PENDING)
-        # Its stubs want bytes; it takes whatever has a buffer.
         self._feed = cast("Callable[[memoryview, int, int], None]", reader.feed)
         self._gets = reader.gets
-        # asyncio's TLS reads into slices of it: a slice of a bytearray is a copy, and what was read is lost.
+        # asyncio's TLS reads into slices of it: one of a bytearray is a copy, and what was read is lost.
         self._buffer = memoryview(bytearray(BUFFER))
 
     async def ask(self, *words: str) -> object:

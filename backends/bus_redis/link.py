@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 # Seconds between two looks at the clock.
 LOOK = 1.0
-
-
 PING = command(b"PING")
 
 

@@ -86,6 +86,7 @@ def test_quick_run_prints_the_promised_shape(capsys: pytest.CaptureFixture[str])
     assert kinds == [
         ("throughput", "batch", 1, 100), ("throughput", "callback", 1, 100), ("throughput", "batch", 10, 100),
         ("throughput", "batch", 1, 10), ("throughput", "batch", 1, 1), ("latency", "batch", 1, None),
+        ("latency", "callback", 1, None),
     ]  # fmt: skip
     for row in rows:
         assert (row["backend"], row["loop"], row["pairs"]) == ("memory", "uvloop", 1)
