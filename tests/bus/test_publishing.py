@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import random
 import threading
 from collections.abc import Callable
 
@@ -334,6 +335,36 @@ async def test_a_full_frame_does_not_wait_for_the_confirm_of_the_last_one() -> N
             assert await data(5) == [1, 1]
             bus.publish(Blob(bytes(70_000)))
             assert await data(5) == [1, 1, 1]
+
+
+@pytest.mark.parametrize("most", [200, 5_000, 70_000])
+async def test_events_of_any_size_with_refused_ones_between_them_arrive_in_order(
+    most: int,
+) -> None:
+    """Small ones only change the open part; others fill a frame, do not fit into it, or come out again."""
+    dice = random.Random(most)
+    async with (
+        buses("a", "b", limits=Limits(event=most)) as (a, b),
+        b.subscribe(Anything) as inbox,
+        a.subscribe(Anything, echo=True) as echoes,
+    ):
+        sent: list[Event] = []
+        for number in range(600):
+            size = dice.choice((0, 1, 100, 100, 100, 100, 1_000, 4_000, most - 16 - dice.randrange(40), most))
+            event = Anything([number, bytes(size)])
+            if len(msgspec.msgpack.encode(event)) > most:
+                with pytest.raises(TooLarge):
+                    a.publish(event)
+            else:
+                sent.append(event)
+                assert a.publish(event) == len(sent)
+            if dice.random() < 0.05:
+                with pytest.raises(UsageError):
+                    a.publish(Anything([bytes(size), object()]))
+            if dice.random() < 0.2:
+                await anyio.lowlevel.checkpoint()
+        assert await take(inbox, len(sent)) == sent
+        assert await take(echoes, len(sent)) == sent
 
 
 async def test_an_event_over_the_limit_is_refused_with_its_size_and_the_limit() -> None:
