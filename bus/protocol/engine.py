@@ -133,7 +133,7 @@ class Engine:
                 return outlet.launch(asked, now)
         if outlet.types_told != self.catalog.ours.digest:
             self.catalog.tell(outlet, now)
-        if outlet.control and (waiting := outlet.next_control()) is not None:
+        if (waiting := outlet.next_control()) is not None:
             kind, body = waiting
             return outlet.launch(wire.pack(kind, 0, self.epoch, self.log.stamp(now), body), now)
         if (question := self.catalog.ask(outlet, now)) is not None:

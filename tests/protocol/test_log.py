@@ -459,3 +459,16 @@ def test_a_trailer_that_is_none_has_no_marks() -> None:
         body = plain[wire.HEADER_SIZE :] + trailer + len(trailer).to_bytes(4, "little")
         broken = wire.pack(wire.DATA, wire.TRAILER, EPOCH, 1, body, 1, 1)
         assert wire.marks_of(broken, wire.parse(broken)) == []
+
+
+def test_a_watched_log_is_asked_for_every_event_and_an_unwatched_one_only_when_it_must() -> None:
+    log = filled(Log(EPOCH, Limits()), 3)
+    lane = log.lane
+    assert lane.size < lane.bound
+    log.watch(True)
+    filled(log, 1)
+    assert lane.is_watched
+    assert lane.bound < 0
+    log.watch(False)
+    assert lane.size < lane.bound
+    assert (log.last, lane.last - lane.base) == (4, 4)
