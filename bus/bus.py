@@ -124,20 +124,21 @@ class Bus:
         try:
             lane.buffer = BUSY
             self._known[type(event)](event, buffer, lane.size)
+            size = len(buffer)
         except BaseException as error:  # noqa: BLE001  # an interrupt, too, must not leave the lane busy
             return self._publish_again(event, buffer, error)
-        lane.buffer = buffer
-        size = len(buffer)
         if size > lane.bound:
-            return self._publish_weighed(event)
+            return self._publish_weighed(event, buffer)
         lane.size = size
         lane.last = seq = lane.last + 1
+        lane.buffer = buffer
         return seq
 
     def _publish_again(self, event: Event, buffer: bytearray, error: BaseException) -> int:
         """Not encoded: what is known of the type only now is, or the event cannot be."""
         if buffer is BUSY:
             raise refusals.nested(event) from error
+        del buffer[self._lane.size :]
         self._lane.buffer = buffer
         if not isinstance(error, Exception):
             raise error
@@ -146,11 +147,11 @@ class Bus:
         self._types.add((event.__class__,))
         return self.publish(event)
 
-    def _publish_weighed(self, event: Event) -> int:
+    def _publish_weighed(self, event: Event, buffer: bytearray) -> int:
         """It fills a frame, or is a large one, or somebody wants to know of it."""
-        size = len(self._lane.buffer) - self._lane.size
+        size = len(buffer) - self._lane.size
         try:
-            seq = self._log.weigh()
+            seq = self._log.weigh(buffer)
         except Oversize as error:
             raise refusals.unfit(event, error, self._limits.event) from error
         self._node.appended(event, size)

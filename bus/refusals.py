@@ -28,8 +28,8 @@ def unfit(event: object, error: Exception, most: int) -> UsageError:
 def nested(event: object) -> UsageError:
     """An event is being encoded, and code that this runs publishes another one."""
     return UsageError(
-        f"publish() of {type(event).__name__} was called while another event was being encoded (from a "
-        "finalizer or a tzinfo): use loop.call_soon(bus.publish, event)"
+        f"publish() of {type(event).__name__} was called while another event was being encoded or numbered "
+        "(from a finalizer, a tzinfo, or the handler of a signal): use loop.call_soon(bus.publish, event)"
     )
 
 

@@ -54,9 +54,9 @@ class Lane:
     """The open part of the log: events that are in no entry yet. `Bus.publish` writes here itself.
 
     What counts is `size` and `last`: they change together, when a whole event stands in the buffer; bytes
-    beyond `size` are of one that did not get that far. While an event is encoded the buffer is `BUSY`: an
-    encoder may run code of the user (a finalizer, a `tzinfo`), and who publishes there would move the
-    memory that is being written.
+    beyond `size` are of one that did not get that far. Until then the buffer is `BUSY`: code of the user may
+    run meanwhile (a `tzinfo` that is encoded, a finalizer, the handler of a signal), and what it publishes
+    would overwrite that event, or move the memory that is being written.
     """
 
     __slots__ = ("base", "bound", "buffer", "is_watched", "last", "marks", "size")
@@ -145,8 +145,15 @@ class Log:
     def append(self, event: bytes) -> int:
         """Number one encoded event and keep it. Raises Oversize when it is larger than `Limits.event`."""
         lane = self.lane
-        lane.buffer[lane.size :] = event
-        return self.weigh()
+        buffer, lane.buffer = lane.buffer, BUSY
+        buffer[lane.size :] = event
+        return self.weigh(buffer)
+
+    def _release(self, buffer: bytearray) -> None:
+        """Whoever was interrupted leaves the lane busy: this is its open part, unless that was closed."""
+        lane = self.lane
+        if lane.buffer is BUSY:
+            lane.buffer = buffer if lane.size else bytearray()
 
     def mark(self, traceparent: str) -> None:
         """The event that was appended last belongs to this trace; called before anything else is appended."""
@@ -259,24 +266,30 @@ class Log:
         while self._head < len(self._entries) and self._entries[self._head].sealed < oldest:
             self._drop()
 
-    def weigh(self) -> int:
-        """Number the event that was written into the buffer behind the others.
+    def weigh(self, buffer: bytearray) -> int:
+        """Number the event that was written into the buffer of the lane, now `BUSY`, behind the others.
 
         It may fill a frame with them, or not fit into it any more. Raises Oversize, and takes the event out
         again, when it is larger than `Limits.event`.
         """
+        try:
+            return self._number(buffer)
+        finally:
+            self._release(buffer)
+
+    def _number(self, buffer: bytearray) -> int:
         lane = self.lane
-        buffer = lane.buffer
         size = len(buffer) - lane.size
         if size > self._limits.event:
             del buffer[lane.size :]
             raise Oversize(size)
         if len(buffer) > self._room and lane.last > lane.base:
             event = buffer[lane.size :]
-            self._ripen()
-            lane.buffer += event
+            self._close(buffer)
+            buffer = event
         lane.size += size
         lane.last = seq = lane.last + 1
+        lane.buffer = buffer
         if lane.size >= self._room or seq - lane.base >= self._most:
             self._ripen()
         else:
@@ -286,18 +299,24 @@ class Log:
     def _ripen(self, now: float | None = None) -> None:
         """Close the open part into an entry, sealed when a link waits for it; drop what is over limits."""
         lane = self.lane
-        buffer, marks = lane.buffer, lane.marks
+        buffer, lane.buffer = lane.buffer, BUSY
+        try:
+            self._close(buffer, now)
+        finally:
+            self._release(buffer)
+
+    def _close(self, buffer: bytearray, now: float | None = None) -> None:
+        lane = self.lane
+        marks = lane.marks
         del buffer[lane.size :]
         first, count = lane.base + 1, lane.last - lane.base
         if now is None:
             size = BODY_START + lane.size + (len(trailer_of(marks)) if marks else 0)
             entry = Entry(first, count, buffer, size, self.appended)
-            lane.buffer = bytearray()
         else:
             frame = pack_body(self.epoch, first, count, self.stamp(now), buffer, marks)
             entry = Entry(first, count, frame, len(frame), self.appended)
             entry.sealed = now
-            buffer.clear()
         if marks:
             entry.marks, lane.marks = marks, []
         self.appended += lane.size

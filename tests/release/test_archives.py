@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tarfile
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -83,8 +82,8 @@ def test_the_sdist_has_what_tests_and_documents_need(archives: Archives) -> None
 
 
 def test_a_wheel_of_the_sdist_is_the_same_wheel(archives: Archives, tmp_path: Path) -> None:
-    with tarfile.open(archives.sdist) as archive:
-        archive.extractall(tmp_path, filter="data")
+    # Not by tarfile: its `filter` came with 3.11.4, and without one 3.12 warns.
+    subprocess.run(["tar", "-xf", str(archives.sdist), "-C", str(tmp_path)], check=True, timeout=60)
     (folder,) = tmp_path.iterdir()
     words = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(words, cwd=folder, check=True, capture_output=True, timeout=60)
